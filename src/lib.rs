@@ -1,0 +1,3 @@
+//! Sluicegate, an identity-aware gateway for Apache Kafka.
+
+pub mod kafka;

@@ -8,4 +8,7 @@ pub mod auth;
 pub mod masking;
 pub mod policy;
 pub mod recorder;
+pub mod runtime;
+pub mod session;
+pub mod supervisor;
 pub mod vocabulary;

@@ -88,6 +88,31 @@ pub enum Resource<'a> {
     Cluster,
 }
 
+/// A resource that owns its name: what tickets, grants and entries keep.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ResourceName {
+    /// A topic by name: all of its partitions.
+    Topic(String),
+    /// One partition of a topic.
+    Partition {
+        /// The topic's name.
+        topic: String,
+        /// The partition's index.
+        index: i32,
+    },
+    /// A consumer group by its id.
+    ConsumerGroup(String),
+    /// A transactional id.
+    TransactionalId(String),
+    /// The cluster itself.
+    Cluster,
+}
+
+/// The content hash of a policy set: what a grant is bound to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PolicyHash(pub [u8; 32]);
+
 /// What policy says of one action on one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -95,13 +120,22 @@ pub enum Verdict {
     Allow,
     /// Refuse as Kafka's own authorizer would.
     Deny,
-    /// Wait until somebody of these groups approves.
+    /// Wait until each of these rules is approved.
     Hold {
-        /// Groups of which one must approve, for each rule that held the request.
-        approvers: Arc<[String]>,
-        /// The life of a grant, in milliseconds.
+        /// The rules that held the request; never empty.
+        rules: Arc<[HeldBy]>,
+        /// The life of a grant, in milliseconds: the shortest of the rules'.
         grant_ttl_ms: i64,
     },
+}
+
+/// One rule that holds a request, and who may approve it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HeldBy {
+    /// The `@id` of the policy; several, joined by `, `, where each alone would serve.
+    pub policy: String,
+    /// Groups of which one must approve; sorted.
+    pub approvers: Vec<String>,
 }
 
 /// A verdict with the policies that made it.
@@ -129,6 +163,75 @@ impl Action {
             Self::IdempotentWrite => "IdempotentWrite",
             Self::ClusterAction => "ClusterAction",
         }
+    }
+}
+
+impl Resource<'_> {
+    /// The same resource, owning its name.
+    #[must_use]
+    pub fn to_name(self) -> ResourceName {
+        match self {
+            Self::Topic(name) => ResourceName::Topic(name.to_owned()),
+            Self::Partition { topic, index } => {
+                ResourceName::Partition { topic: topic.to_owned(), index }
+            }
+            Self::ConsumerGroup(id) => ResourceName::ConsumerGroup(id.to_owned()),
+            Self::TransactionalId(id) => ResourceName::TransactionalId(id.to_owned()),
+            Self::Cluster => ResourceName::Cluster,
+        }
+    }
+}
+
+impl ResourceName {
+    /// The same resource, borrowed.
+    #[must_use]
+    pub fn borrow(&self) -> Resource<'_> {
+        match self {
+            Self::Topic(name) => Resource::Topic(name),
+            Self::Partition { topic, index } => Resource::Partition { topic, index: *index },
+            Self::ConsumerGroup(id) => Resource::ConsumerGroup(id),
+            Self::TransactionalId(id) => Resource::TransactionalId(id),
+            Self::Cluster => Resource::Cluster,
+        }
+    }
+}
+
+impl fmt::Display for Resource<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(name) => write!(formatter, "topic {name}"),
+            Self::Partition { topic, index } => write!(formatter, "partition {topic}-{index}"),
+            Self::ConsumerGroup(id) => write!(formatter, "group {id}"),
+            Self::TransactionalId(id) => write!(formatter, "transactional id {id}"),
+            Self::Cluster => write!(formatter, "cluster"),
+        }
+    }
+}
+
+impl fmt::Display for PolicyHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PolicyHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PolicyHash({self})")
+    }
+}
+
+impl Serialize for PolicyHash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PolicyHash {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        blake3::Hash::from_hex(&text)
+            .map(|hash| Self(*hash.as_bytes()))
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,1 +1,5 @@
 //! The approval actor.
+
+pub mod desk;
+pub mod grant;
+pub mod ticket;

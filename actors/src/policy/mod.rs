@@ -1,1 +1,135 @@
-//! The policy actor.
+//! The policies of the gateway: one bundle for the process, one slice and snapshot for each session.
+
+pub mod bundle;
+pub mod cache;
+pub mod decide;
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub mod problem;
+pub mod rule;
+pub mod schema;
+pub mod slice;
+pub mod snapshot;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use thiserror::Error;
+
+use crate::approval::grant::Grant;
+use crate::session::SessionFacts;
+use crate::vocabulary::{PolicyHash, UnixMillis};
+
+use bundle::{Bundle, PolicyFile};
+use decide::{Asker, AskerError, RequestContext};
+use problem::BundleError;
+use slice::Slices;
+use snapshot::PolicySnapshot;
+
+/// The bundle in force, and what compiles sessions from it. Used on the control plane alone, never on a shard.
+#[derive(Debug)]
+pub struct Policies {
+    files: Vec<PathBuf>,
+    approvers: Vec<String>,
+    slices: Mutex<Slices>,
+}
+
+/// Why a bundle was refused; the old one stays.
+#[derive(Debug, Error)]
+pub enum PoliciesError {
+    /// A file cannot be read.
+    #[error("cannot read `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Not a bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+impl Policies {
+    /// Loads the first bundle.
+    ///
+    /// # Errors
+    ///
+    /// [`PoliciesError`] with file, line and reason.
+    pub fn load(files: Vec<PathBuf>, approvers: Vec<String>) -> Result<Self, PoliciesError> {
+        let bundle = Bundle::load(&read(&files)?, &approvers, 1)?;
+        Ok(Self { files, approvers, slices: Mutex::new(Slices::new(Arc::new(bundle))) })
+    }
+
+    /// Loads the files again. `Some` with the new bundle's hash where it differs: sessions must be compiled again.
+    ///
+    /// # Errors
+    ///
+    /// [`PoliciesError`]; the bundle in force stays.
+    pub fn reload(&self) -> Result<Option<PolicyHash>, PoliciesError> {
+        let (epoch, hash) = {
+            let slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+            (slices.bundle().epoch(), slices.bundle().hash())
+        };
+        let files = read(&self.files)?;
+        let bundle = Bundle::load(&files, &self.approvers, epoch.saturating_add(1))?;
+        if bundle.hash() == hash {
+            return Ok(None);
+        }
+        let hash = bundle.hash();
+        let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+        *slices = Slices::new(Arc::new(bundle));
+        Ok(Some(hash))
+    }
+
+    /// When each file was changed last; `None` for one that is not there.
+    #[must_use]
+    pub fn files_changed_at(&self) -> Vec<Option<SystemTime>> {
+        let changed = |path: &PathBuf| std::fs::metadata(path).and_then(|it| it.modified()).ok();
+        self.files.iter().map(changed).collect()
+    }
+
+    /// The bundle in force.
+    #[must_use]
+    pub fn bundle(&self) -> Arc<Bundle> {
+        let slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slices.bundle())
+    }
+
+    /// What a session decides by. `cluster` is the one behind its listener.
+    ///
+    /// # Errors
+    ///
+    /// [`AskerError`]: the session must be refused.
+    pub fn compile(
+        &self,
+        facts: &SessionFacts,
+        cluster: &str,
+        grants: Vec<Arc<Grant>>,
+        now: UnixMillis,
+    ) -> Result<PolicySnapshot, AskerError> {
+        let slice = {
+            let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+            slices.slice_for(&facts.identity)
+        };
+        let context = RequestContext {
+            address: facts.address,
+            client_id: facts.client_id.to_string(),
+            listener: facts.listener.to_string(),
+            login: facts.login.to_owned(),
+            cluster: cluster.to_owned(),
+        };
+        let asker = Asker::new(&slice, &facts.identity, context, now)?;
+        Ok(PolicySnapshot::new(slice, asker, grants))
+    }
+}
+
+fn read(files: &[PathBuf]) -> Result<Vec<PolicyFile>, PoliciesError> {
+    let one = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| PoliciesError::Read { path: path.clone(), source })?;
+        Ok(PolicyFile { name: Path::display(path).to_string(), text })
+    };
+    files.iter().map(one).collect()
+}

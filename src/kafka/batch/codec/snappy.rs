@@ -1,0 +1,185 @@
+//! Snappy: one raw block, or xerial's framing of many, as the Java client writes. Written as it
+//! came in.
+//!
+//! ```text
+//! xerial: 82 'SNAPPY' 00 │ version i32 │ compatible i32 │ { length i32 │ raw block }…
+//! ```
+
+use super::{Fault, PREAMBLE_BYTES_MAX, Preamble, Pulled, Source, grow};
+
+/// Reads one raw block, or blocks until the source is empty.
+#[derive(Default)]
+pub(super) struct Decoder {
+    decoder: snap::raw::Decoder,
+    xerial: bool,
+}
+
+/// Writes one raw block, or xerial's framing.
+#[derive(Default)]
+pub(super) struct Encoder {
+    context: Option<Box<snap::raw::Encoder>>,
+    xerial: bool,
+    header_written: bool,
+    /// Bytes that do not fill a block yet.
+    kept: Vec<u8>,
+    /// How many bytes the raw block holds so far.
+    length: usize,
+}
+
+impl Decoder {
+    pub(super) fn start(&mut self, source: &Source) -> Result<(), Fault> {
+        self.xerial = source.bytes().starts_with(&XERIAL_MAGIC);
+        if source.bytes().is_empty() { Err(CUT_SHORT) } else { Ok(()) }
+    }
+
+    pub(super) fn pull(
+        &mut self,
+        source: &mut Source,
+        plain: &mut Vec<u8>,
+        budget: usize,
+    ) -> Result<Pulled, Fault> {
+        if !self.xerial {
+            self.block(source.bytes(), plain, budget)?;
+            source.advance(source.bytes().len());
+            return Ok(Pulled::End);
+        }
+        // A stream that was appended to begins again with a header.
+        if source.bytes().starts_with(&XERIAL_MAGIC) {
+            if source.bytes().len() < XERIAL_HEADER.len() {
+                return Err(CUT_SHORT);
+            }
+            source.advance(XERIAL_HEADER.len());
+        }
+        let Some((length, rest)) = source.bytes().split_first_chunk::<4>() else {
+            return if source.bytes().is_empty() { Ok(Pulled::End) } else { Err(CUT_SHORT) };
+        };
+        let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| CUT_SHORT)?;
+        self.block(rest.get(..length).ok_or(CUT_SHORT)?, plain, budget)?;
+        source.advance(length.saturating_add(4));
+        Ok(if source.bytes().is_empty() { Pulled::End } else { Pulled::More })
+    }
+
+    /// Decodes one raw block. Its declared length is held against the budget and against what its
+    /// bytes can hold at most, before anything is allocated.
+    fn block(&mut self, block: &[u8], plain: &mut Vec<u8>, budget: usize) -> Result<(), Fault> {
+        let declared = snap::raw::decompress_len(block).map_err(|_| BROKEN)?;
+        let end = plain.len().saturating_add(declared);
+        if end > budget {
+            return Err(Fault::Budget);
+        }
+        if declared > block.len().saturating_mul(RATIO_MAX) {
+            return Err(Fault::Corrupt("a block declares more than it can hold"));
+        }
+        let start = plain.len();
+        grow(plain, end, budget);
+        plain.resize(end, 0);
+        let room = plain.get_mut(start..).unwrap_or_default();
+        match self.decoder.decompress(block, room) {
+            Ok(written) if written == declared => Ok(()),
+            _ => {
+                plain.truncate(start);
+                Err(BROKEN)
+            }
+        }
+    }
+}
+
+impl Encoder {
+    pub(super) fn start(&mut self, like: &[u8]) {
+        self.xerial = like.starts_with(&XERIAL_MAGIC);
+        self.header_written = false;
+        self.kept.clear();
+        self.length = 0;
+    }
+
+    pub(super) fn push(&mut self, mut plain: &[u8], packed: &mut Vec<u8>) -> Option<()> {
+        let block_bytes = if self.xerial { XERIAL_BLOCK_BYTES } else { RAW_BLOCK_BYTES };
+        if !self.kept.is_empty() {
+            let wanted = block_bytes.saturating_sub(self.kept.len()).min(plain.len());
+            let (taken, rest) = plain.split_at_checked(wanted)?;
+            self.kept.extend_from_slice(taken);
+            plain = rest;
+            if self.kept.len() < block_bytes {
+                return Some(());
+            }
+            let kept = std::mem::take(&mut self.kept);
+            self.block(&kept, packed)?;
+            self.kept = kept;
+            self.kept.clear();
+        }
+        while let Some((block, rest)) = plain.split_at_checked(block_bytes) {
+            self.block(block, packed)?;
+            plain = rest;
+        }
+        self.kept.extend_from_slice(plain);
+        Some(())
+    }
+
+    pub(super) fn finish(&mut self, packed: &mut Vec<u8>) -> Option<Preamble> {
+        let kept = std::mem::take(&mut self.kept);
+        if !kept.is_empty() || !self.header_written {
+            self.block(&kept, packed)?;
+        }
+        self.kept = kept;
+        self.kept.clear();
+        if self.xerial {
+            return Some(Preamble::default());
+        }
+        let mut bytes = [0; PREAMBLE_BYTES_MAX];
+        let mut length = 0;
+        let mut left = u32::try_from(self.length).ok()?;
+        for byte in &mut bytes {
+            let [low, ..] = left.to_le_bytes();
+            left >>= 7;
+            length += 1;
+            *byte = if left == 0 { low & 0x7f } else { low | 0x80 };
+            if left == 0 {
+                break;
+            }
+        }
+        Some(Preamble::new(bytes, length))
+    }
+
+    /// Compresses one block. A raw stream has one length in front of all its blocks, so theirs are
+    /// cut off: a block refers to nothing before itself, so that blocks in a row read as one.
+    fn block(&mut self, plain: &[u8], packed: &mut Vec<u8>) -> Option<()> {
+        if self.xerial && !self.header_written {
+            packed.extend_from_slice(&XERIAL_HEADER);
+        }
+        self.header_written = true;
+        self.length = self.length.checked_add(plain.len())?;
+        let start = packed.len();
+        let room = snap::raw::max_compress_len(plain.len()).checked_add(4)?;
+        packed.resize(start.checked_add(room)?, 0);
+        let context = self.context.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
+        if self.xerial {
+            let block = packed.get_mut(start.checked_add(4)?..)?;
+            let written = context.compress(plain, block).ok()?;
+            let length = i32::try_from(written).ok()?;
+            packed.get_mut(start..)?.first_chunk_mut::<4>()?.copy_from_slice(&length.to_be_bytes());
+            packed.truncate(start.checked_add(4)?.checked_add(written)?);
+            return Some(());
+        }
+        let written = context.compress(plain, packed.get_mut(start..)?).ok()?;
+        let block = packed.get(start..start.checked_add(written)?)?;
+        let own_length =
+            block.iter().take_while(|byte| **byte & 0x80 != 0).count().checked_add(1)?;
+        packed.copy_within(start.checked_add(own_length)?..start.checked_add(written)?, start);
+        packed.truncate(start.checked_add(written)?.checked_sub(own_length)?);
+        Some(())
+    }
+}
+
+const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+/// The magic, version 1, readable by version 1.
+const XERIAL_HEADER: [u8; 16] =
+    [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
+/// What snappy-java fills its blocks to.
+const XERIAL_BLOCK_BYTES: usize = 32 << 10;
+/// What the encoder treats as one block anyway.
+const RAW_BLOCK_BYTES: usize = 64 << 10;
+/// A copy of 64 bytes takes three, so no input holds more than this times its length (`threats.md`
+/// §2.3).
+const RATIO_MAX: usize = 22;
+const BROKEN: Fault = Fault::Corrupt("a block is broken");
+const CUT_SHORT: Fault = Fault::Corrupt("it ends within a block");

@@ -1,0 +1,366 @@
+//! The API table: a row for every API that the gateway carries or answers.
+//!
+//! What a row needs follows Kafka's own request handlers, not its documentation, which differ in a
+//! dozen places. A row and its field tables are all that another API takes.
+
+use sluicegate_actors::vocabulary::Action;
+
+use crate::kafka::error_code::ErrorCode;
+use crate::kafka::schema::{
+    List, Versions, consumer_groups as consumer, fetch, groups, login, metadata, offsets, produce,
+    transactions,
+};
+use crate::kafka::{Api, Handling, Need, Refusal, Subject, When};
+
+/// The key of ApiVersions, which breaks several rules.
+pub const API_VERSIONS_KEY: i16 = 18;
+
+/// The key of Metadata, which tells of brokers beside its topics.
+pub const METADATA_KEY: i16 = 3;
+
+/// Every API, by key.
+pub static APIS: [Api; 23] = [
+    Api {
+        carried: Versions::new(3, 13),
+        needs: &[
+            need(Subject::TransactionalId, Action::Write, WHOLE_TRANSACTIONAL)
+                .when(When::TransactionalBatch),
+            need(TOPICS, Action::Write, EACH_TOPIC),
+        ],
+        ..row(0, "Produce", (0, 13), 9, produce::PRODUCE_REQUEST, produce::PRODUCE_RESPONSE)
+    },
+    Api {
+        needs: &[
+            need(Subject::Cluster, Action::ClusterAction, EACH_TOPIC).when(When::Replica),
+            need(TOPICS, Action::Read, EACH_TOPIC),
+        ],
+        repeats: Versions::new(0, 12),
+        ..row(1, "Fetch", (4, 18), 12, fetch::FETCH_REQUEST, fetch::FETCH_RESPONSE)
+    },
+    Api {
+        needs: &[
+            need(Subject::Cluster, Action::ClusterAction, EACH_TOPIC).when(When::Replica),
+            need(TOPICS, Action::Describe, EACH_TOPIC),
+        ],
+        ..row(
+            2,
+            "ListOffsets",
+            (1, 11),
+            6,
+            offsets::LIST_OFFSETS_REQUEST,
+            offsets::LIST_OFFSETS_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(TOPICS, Action::Describe, EACH_TOPIC),
+            need(TOPICS, Action::Create, EACH_TOPIC)
+                .when(When::AutoCreate)
+                .or(Subject::Cluster, Action::Create),
+        ],
+        shows: &[need(TOPICS, Action::Describe, Refusal::Hide)],
+        ..row(3, "Metadata", (0, 13), 9, metadata::METADATA_REQUEST, metadata::METADATA_RESPONSE)
+    },
+    Api {
+        needs: &[
+            need(Subject::Groups, Action::Read, WHOLE_GROUP),
+            need(TOPICS, Action::Read, EACH_TOPIC),
+        ],
+        ..row(
+            8,
+            "OffsetCommit",
+            (2, 10),
+            8,
+            offsets::OFFSET_COMMIT_REQUEST,
+            offsets::OFFSET_COMMIT_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(Subject::Groups, Action::Describe, WHOLE_GROUP).within(0, 7),
+            need(Subject::Groups, Action::Describe, EACH_GROUP).within(8, i16::MAX),
+            need(TOPICS, Action::Describe, EACH_TOPIC),
+        ],
+        shows: &[need(TOPICS, Action::Describe, Refusal::Hide)],
+        repeats: Versions::new(0, 1),
+        ..row(
+            9,
+            "OffsetFetch",
+            (1, 10),
+            6,
+            offsets::OFFSET_FETCH_REQUEST,
+            offsets::OFFSET_FETCH_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(Subject::GroupKeys, Action::Describe, EACH_GROUP).when(When::KeyType(0)),
+            need(Subject::TransactionalKeys, Action::Describe, EACH_TRANSACTIONAL)
+                .when(When::KeyType(1)),
+            need(Subject::Cluster, Action::ClusterAction, WHOLE_CLUSTER).when(When::KeyType(2)),
+        ],
+        ..row(
+            10,
+            "FindCoordinator",
+            (0, 6),
+            3,
+            groups::FIND_COORDINATOR_REQUEST,
+            groups::FIND_COORDINATOR_RESPONSE,
+        )
+    },
+    Api {
+        needs: READ_GROUP,
+        ..row(11, "JoinGroup", (0, 9), 6, groups::JOIN_GROUP_REQUEST, groups::JOIN_GROUP_RESPONSE)
+    },
+    Api {
+        needs: READ_GROUP,
+        ..row(12, "Heartbeat", (0, 4), 4, groups::HEARTBEAT_REQUEST, groups::HEARTBEAT_RESPONSE)
+    },
+    Api {
+        needs: READ_GROUP,
+        ..row(
+            13,
+            "LeaveGroup",
+            (0, 5),
+            4,
+            groups::LEAVE_GROUP_REQUEST,
+            groups::LEAVE_GROUP_RESPONSE,
+        )
+    },
+    Api {
+        needs: READ_GROUP,
+        ..row(14, "SyncGroup", (0, 5), 4, groups::SYNC_GROUP_REQUEST, groups::SYNC_GROUP_RESPONSE)
+    },
+    Api {
+        handling: Handling::Login,
+        ..row(
+            17,
+            "SaslHandshake",
+            (0, 1),
+            i16::MAX,
+            login::SASL_HANDSHAKE_REQUEST,
+            login::SASL_HANDSHAKE_RESPONSE,
+        )
+    },
+    Api {
+        handling: Handling::Local,
+        ..row(
+            API_VERSIONS_KEY,
+            "ApiVersions",
+            (0, 4),
+            3,
+            login::API_VERSIONS_REQUEST,
+            login::API_VERSIONS_RESPONSE,
+        )
+    },
+    Api {
+        // Version 6 is unstable in Kafka 4.3.1, which offers 5.
+        offered: Versions::new(0, 5),
+        carried: Versions::new(0, 5),
+        needs: &[
+            need(Subject::TransactionalId, Action::Write, WHOLE_TRANSACTIONAL)
+                .when(When::TransactionalIdGiven),
+            need(Subject::Cluster, Action::IdempotentWrite, WHOLE_CLUSTER)
+                .when(When::TransactionalIdAbsent)
+                .or(Subject::AnyTopic, Action::Write),
+        ],
+        ..row(
+            22,
+            "InitProducerId",
+            (0, 6),
+            2,
+            transactions::INIT_PRODUCER_ID_REQUEST,
+            transactions::INIT_PRODUCER_ID_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(TOPICS, Action::Describe, EACH_TOPIC).or(Subject::Cluster, Action::ClusterAction)
+        ],
+        ..row(
+            23,
+            "OffsetForLeaderEpoch",
+            (2, 4),
+            4,
+            offsets::OFFSET_FOR_LEADER_EPOCH_REQUEST,
+            offsets::OFFSET_FOR_LEADER_EPOCH_RESPONSE,
+        )
+    },
+    Api {
+        // From version 4 on it is spoken between brokers only.
+        offered: Versions::new(0, 3),
+        carried: Versions::new(0, 3),
+        needs: &[
+            need(Subject::TransactionalId, Action::Write, WHOLE_TRANSACTIONAL),
+            need(
+                TOPICS,
+                Action::Write,
+                Refusal::AllOrNothing(
+                    ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+                    ErrorCode::OPERATION_NOT_ATTEMPTED,
+                ),
+            ),
+        ],
+        ..row(
+            24,
+            "AddPartitionsToTxn",
+            (0, 5),
+            3,
+            transactions::ADD_PARTITIONS_TO_TXN_REQUEST,
+            transactions::ADD_PARTITIONS_TO_TXN_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(Subject::TransactionalId, Action::Write, WHOLE_TRANSACTIONAL),
+            need(Subject::Groups, Action::Read, WHOLE_GROUP),
+        ],
+        ..row(
+            25,
+            "AddOffsetsToTxn",
+            (0, 4),
+            3,
+            transactions::ADD_OFFSETS_TO_TXN_REQUEST,
+            transactions::ADD_OFFSETS_TO_TXN_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[need(Subject::TransactionalId, Action::Write, WHOLE_TRANSACTIONAL)],
+        ..row(
+            26,
+            "EndTxn",
+            (0, 5),
+            3,
+            transactions::END_TXN_REQUEST,
+            transactions::END_TXN_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(Subject::TransactionalId, Action::Write, WHOLE_TRANSACTIONAL),
+            need(Subject::Groups, Action::Read, WHOLE_GROUP),
+            need(TOPICS, Action::Read, EACH_TOPIC),
+        ],
+        ..row(
+            28,
+            "TxnOffsetCommit",
+            (0, 5),
+            3,
+            transactions::TXN_OFFSET_COMMIT_REQUEST,
+            transactions::TXN_OFFSET_COMMIT_RESPONSE,
+        )
+    },
+    Api {
+        handling: Handling::Login,
+        ..row(
+            36,
+            "SaslAuthenticate",
+            (0, 2),
+            2,
+            login::SASL_AUTHENTICATE_REQUEST,
+            login::SASL_AUTHENTICATE_RESPONSE,
+        )
+    },
+    row(
+        60,
+        "DescribeCluster",
+        (0, 2),
+        0,
+        metadata::DESCRIBE_CLUSTER_REQUEST,
+        metadata::DESCRIBE_CLUSTER_RESPONSE,
+    ),
+    Api {
+        needs: &[
+            need(Subject::Groups, Action::Read, WHOLE_GROUP),
+            need(
+                Subject::Topics(List::SubscribedTopics),
+                Action::Describe,
+                Refusal::Whole(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+            ),
+        ],
+        // The coordinator resolves a regular expression by the gateway's rights, not the member's.
+        shows: &[need(Subject::Topics(List::AssignedTopics), Action::Describe, Refusal::Hide)],
+        ..row(
+            68,
+            "ConsumerGroupHeartbeat",
+            (0, 1),
+            0,
+            consumer::CONSUMER_GROUP_HEARTBEAT_REQUEST,
+            consumer::CONSUMER_GROUP_HEARTBEAT_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[need(Subject::Groups, Action::Describe, EACH_GROUP)],
+        // One topic that may not be seen refuses its whole group.
+        shows: &[
+            need(Subject::Topics(List::SubscribedTopics), Action::Describe, EACH_TOPIC),
+            need(Subject::Topics(List::AssignedTopics), Action::Describe, EACH_TOPIC),
+            need(Subject::Topics(List::TargetTopics), Action::Describe, EACH_TOPIC),
+        ],
+        ..row(
+            69,
+            "ConsumerGroupDescribe",
+            (0, 1),
+            0,
+            consumer::CONSUMER_GROUP_DESCRIBE_REQUEST,
+            consumer::CONSUMER_GROUP_DESCRIBE_RESPONSE,
+        )
+    },
+];
+
+const fn row(
+    key: i16,
+    name: &'static str,
+    (from, to): (i16, i16),
+    flexible_from: i16,
+    request: &'static [crate::kafka::schema::Field],
+    response: &'static [crate::kafka::schema::Field],
+) -> Api {
+    let versions = Versions::new(from, to);
+    Api {
+        key,
+        name,
+        known: versions,
+        offered: versions,
+        carried: versions,
+        flexible_from,
+        handling: Handling::Enforce,
+        needs: &[],
+        shows: &[],
+        repeats: Versions::ALL,
+        request,
+        response,
+    }
+}
+
+const fn need(subject: Subject, action: Action, refusal: Refusal) -> Need {
+    Need { subject, action, versions: Versions::ALL, when: When::Always, instead: None, refusal }
+}
+
+impl Need {
+    const fn when(mut self, when: When) -> Self {
+        self.when = when;
+        self
+    }
+
+    const fn or(mut self, subject: Subject, action: Action) -> Self {
+        self.instead = Some((subject, action));
+        self
+    }
+
+    const fn within(mut self, from: i16, to: i16) -> Self {
+        self.versions = Versions::new(from, to);
+        self
+    }
+}
+
+const TOPICS: Subject = Subject::Topics(List::Topics);
+const EACH_TOPIC: Refusal = Refusal::Element(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+const EACH_GROUP: Refusal = Refusal::Element(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+const EACH_TRANSACTIONAL: Refusal =
+    Refusal::Element(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+const WHOLE_GROUP: Refusal = Refusal::Whole(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+const WHOLE_TRANSACTIONAL: Refusal =
+    Refusal::Whole(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+const WHOLE_CLUSTER: Refusal = Refusal::Whole(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+const READ_GROUP: &[Need] = &[need(Subject::Groups, Action::Read, WHOLE_GROUP)];

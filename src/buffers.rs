@@ -1,0 +1,233 @@
+//! Read buffers of one shard: pooled, never zeroed twice, held only while they hold bytes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::limits;
+
+/// The smallest class of pooled buffers, and the size of one read.
+const CLASS_BYTES_MIN: usize = limits::READ_BYTES;
+
+/// Buffers of one shard for reuse, by size class (powers of two from 64 KiB).
+///
+/// A buffer's bytes are always initialised, so that a socket can read into it without a copy and without zeroing it
+/// again. What an earlier user left in it is never shown: only the part between a buffer's cursors is.
+#[derive(Debug, Default)]
+pub struct Pool {
+    free: RefCell<Vec<Vec<u8>>>,
+    free_bytes: Cell<usize>,
+}
+
+/// Bytes between two cursors, in a buffer of the pool.
+///
+/// Invariant: `start <= end <= storage.len()`; an empty buffer has given its storage back.
+#[derive(Debug)]
+pub struct ReadBuffer {
+    pool: Rc<Pool>,
+    storage: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+/// Bytes of frames that one shard has admitted: `faults.md` F17.
+#[derive(Debug, Default)]
+pub struct Budget {
+    used: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// A share of the [`Budget`]; dropping it gives it back.
+#[derive(Debug)]
+pub struct Reserved {
+    budget: Rc<Budget>,
+    bytes: usize,
+}
+
+impl Pool {
+    fn take(&self, bytes: usize) -> Vec<u8> {
+        let class = bytes.max(CLASS_BYTES_MIN).next_power_of_two();
+        let mut free = self.free.borrow_mut();
+        if let Some(index) = free.iter().rposition(|buffer| buffer.len() == class) {
+            self.free_bytes.set(self.free_bytes.get().saturating_sub(class));
+            return free.swap_remove(index);
+        }
+        vec![0; class]
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        let bytes = buffer.len();
+        let kept = self.free_bytes.get().saturating_add(bytes);
+        let fits = bytes <= limits::POOLED_BUFFER_BYTES_MAX && kept <= limits::POOL_BYTES_MAX;
+        if bytes >= CLASS_BYTES_MIN && fits {
+            self.free_bytes.set(kept);
+            self.free.borrow_mut().push(buffer);
+        }
+    }
+}
+
+impl ReadBuffer {
+    /// An empty buffer, which holds no memory.
+    #[must_use]
+    pub fn new(pool: Rc<Pool>) -> Self {
+        Self { pool, storage: Vec::new(), start: 0, end: 0 }
+    }
+
+    /// The bytes that were read and not consumed.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.storage.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// The same, to patch in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.storage.get_mut(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Room for one read; grows so that a frame of `wanted` bytes fits, but only once the bytes before fill what
+    /// there is: a declared length alone allocates nothing. Beyond the pooled sizes it doubles as bytes arrive.
+    pub fn room(&mut self, wanted: usize) -> &mut [u8] {
+        let held = self.end.saturating_sub(self.start);
+        if self.storage.is_empty() {
+            self.storage = self.pool.take(CLASS_BYTES_MIN);
+            self.start = 0;
+            self.end = 0;
+        } else if self.end == self.storage.len() || (self.start > 0 && held == 0) {
+            self.make_room(held, wanted);
+        }
+        self.storage.get_mut(self.end..).unwrap_or_default()
+    }
+
+    fn make_room(&mut self, held: usize, wanted: usize) {
+        let full = held.saturating_mul(2) > self.storage.len();
+        if full && wanted > self.storage.len() {
+            let doubled = self.storage.len().saturating_mul(2);
+            let bytes = doubled.max(wanted.min(limits::POOLED_BUFFER_BYTES_MAX));
+            let mut larger = self.pool.take(bytes);
+            let (from, to) = (self.bytes(), larger.get_mut(..held).unwrap_or_default());
+            to.copy_from_slice(from);
+            self.pool.give(std::mem::replace(&mut self.storage, larger));
+        } else {
+            self.storage.copy_within(self.start..self.end, 0);
+        }
+        self.start = 0;
+        self.end = held;
+    }
+
+    /// Notes that a read filled `bytes` of the room.
+    pub fn filled(&mut self, bytes: usize) {
+        self.end = self.end.saturating_add(bytes).min(self.storage.len());
+    }
+
+    /// Drops `bytes` from the front.
+    pub fn consume(&mut self, bytes: usize) {
+        self.start = self.start.saturating_add(bytes).min(self.end);
+        if self.start == self.end {
+            self.release();
+        }
+    }
+
+    /// Gives the storage back if nothing is held: an idle connection holds no buffer.
+    pub fn release(&mut self) {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+            self.pool.give(std::mem::take(&mut self.storage));
+        }
+    }
+}
+
+impl Drop for ReadBuffer {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.storage));
+    }
+}
+
+impl Budget {
+    /// Reserves `bytes`, waiting until they fit. A frame larger than the whole budget cannot exist (`limits.rs`).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future reserves nothing.
+    pub async fn reserve(self: &Rc<Self>, bytes: usize) -> Reserved {
+        std::future::poll_fn(|context| self.poll_reserve(context, bytes)).await;
+        Reserved { budget: Rc::clone(self), bytes }
+    }
+
+    fn poll_reserve(&self, context: &mut Context<'_>, bytes: usize) -> Poll<()> {
+        let after = self.used.get().saturating_add(bytes);
+        if after <= limits::SHARD_FRAME_BYTES_MAX {
+            self.used.set(after);
+            return Poll::Ready(());
+        }
+        self.waiting.borrow_mut().push(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Bytes that are admitted now.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.get()
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.budget.used.set(self.budget.used.get().saturating_sub(self.bytes));
+        for waker in self.budget.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(buffer: &mut ReadBuffer, bytes: &[u8], wanted: usize) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = buffer.room(wanted);
+            let count = room.len().min(rest.len());
+            room[..count].copy_from_slice(&rest[..count]);
+            buffer.filled(count);
+            rest = &rest[count..];
+        }
+    }
+
+    #[test]
+    fn bytes_come_out_as_they_went_in() {
+        let pool = Rc::new(Pool::default());
+        let mut buffer = ReadBuffer::new(Rc::clone(&pool));
+        let bytes: Vec<u8> = (0..300_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+        fill(&mut buffer, &bytes[..100], 0);
+        buffer.consume(40);
+        fill(&mut buffer, &bytes[100..], bytes.len());
+        assert_eq!(buffer.bytes(), &bytes[40..]);
+        buffer.consume(bytes.len());
+        assert!(buffer.bytes().is_empty());
+        assert!(buffer.storage.is_empty(), "an idle buffer holds no memory");
+        assert!(pool.free_bytes.get() > 0);
+    }
+
+    #[test]
+    fn a_declared_length_allocates_nothing_by_itself() {
+        let mut buffer = ReadBuffer::new(Rc::new(Pool::default()));
+        assert_eq!(buffer.room(limits::FRAME_BYTES_MAX).len(), CLASS_BYTES_MIN);
+    }
+
+    #[test]
+    fn the_budget_waits_and_wakes() {
+        let budget = Rc::new(Budget::default());
+        let all = futures_lite::future::block_on(budget.reserve(limits::SHARD_FRAME_BYTES_MAX));
+        let waiting = budget.reserve(1);
+        let mut waiting = std::pin::pin!(waiting);
+        let polled = futures_lite::future::block_on(futures_lite::future::poll_once(&mut waiting));
+        assert!(polled.is_none());
+        drop(all);
+        let held = futures_lite::future::block_on(waiting);
+        assert_eq!(budget.used(), 1);
+        drop(held);
+        assert_eq!(budget.used(), 0);
+    }
+}

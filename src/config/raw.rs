@@ -1,0 +1,141 @@
+//! The configuration as users write it: Kafka's spelling of names, strict, nothing checked yet.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    #[serde(rename = "data.dir")]
+    pub(super) data_dir: PathBuf,
+    #[serde(default)]
+    pub(super) shards: RawShards,
+    #[serde(rename = "shutdown.timeout.ms", default = "default_shutdown_timeout_ms")]
+    pub(super) shutdown_timeout_ms: u64,
+    pub(super) clusters: BTreeMap<String, RawCluster>,
+    pub(super) listeners: BTreeMap<String, RawListener>,
+    pub(super) issuers: BTreeMap<String, RawIssuer>,
+    pub(super) policy: RawPolicy,
+    pub(super) masking: Option<RawMasking>,
+    #[serde(default)]
+    pub(super) recording: RawRecording,
+    #[serde(default)]
+    pub(super) approvals: RawApprovals,
+    pub(super) admin: Option<RawAdmin>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawShards {
+    Count(u32),
+    Word(String),
+    #[default]
+    Absent,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCluster {
+    #[serde(rename = "bootstrap.servers")]
+    pub(super) bootstrap_servers: Vec<String>,
+    pub(super) credentials: Vec<RawCredential>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCredential {
+    #[serde(default)]
+    pub(super) groups: Vec<String>,
+    #[serde(rename = "security.protocol")]
+    pub(super) security_protocol: String,
+    #[serde(rename = "sasl.mechanism")]
+    pub(super) sasl_mechanism: Option<String>,
+    #[serde(rename = "sasl.username")]
+    pub(super) sasl_username: Option<String>,
+    #[serde(rename = "sasl.password")]
+    pub(super) sasl_password: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListener {
+    pub(super) cluster: String,
+    pub(super) bind: String,
+    #[serde(rename = "advertised.host")]
+    pub(super) advertised_host: String,
+    #[serde(rename = "broker.ports")]
+    pub(super) broker_ports: RawPorts,
+    #[serde(rename = "security.protocol")]
+    pub(super) security_protocol: String,
+    #[serde(rename = "ssl.certificate")]
+    pub(super) ssl_certificate: Option<PathBuf>,
+    #[serde(rename = "ssl.key")]
+    pub(super) ssl_key: Option<PathBuf>,
+    #[serde(rename = "sasl.enabled.mechanisms")]
+    pub(super) sasl_enabled_mechanisms: Vec<String>,
+    pub(super) issuers: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawPorts {
+    Range(String),
+    Map(BTreeMap<i32, u16>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawIssuer {
+    pub(super) issuer: String,
+    pub(super) audience: Vec<String>,
+    pub(super) jwks: String,
+    pub(super) algorithms: Vec<String>,
+    #[serde(rename = "groups.claim", default = "default_groups_claim")]
+    pub(super) groups_claim: String,
+    #[serde(rename = "groups.prefix", default)]
+    pub(super) groups_prefix: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPolicy {
+    pub(super) files: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMasking {
+    pub(super) key: String,
+    pub(super) files: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRecording {
+    pub(super) payload: Option<String>,
+    pub(super) sync: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawApprovals {
+    #[serde(default)]
+    pub(super) approvers: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAdmin {
+    pub(super) bind: String,
+}
+
+fn default_shutdown_timeout_ms() -> u64 {
+    10_000
+}
+
+fn default_groups_claim() -> String {
+    "groups".to_owned()
+}

@@ -1,0 +1,180 @@
+//! The shard's only door to the actors: bounded asks with deadlines.
+//!
+//! Ractor mailboxes are unbounded, so the door takes a permit first. Everything here may be called on a shard; what
+//! must wait for the control plane's runtime is spawned there and answered by a oneshot, which glommio can await.
+
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use futures_lite::FutureExt;
+use glommio::timer::sleep;
+use secrecy::SecretString;
+use sluicegate_actors::auth::token::TokenError;
+use sluicegate_actors::runtime;
+use sluicegate_actors::session::{OpenError, OpenSession, SessionLease, Subscriber};
+use sluicegate_actors::vocabulary::{ConnectionId, Identity};
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::limits;
+
+/// The doors to the process-wide actors. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    actors: runtime::Control,
+    handle: Handle,
+}
+
+/// Why the control plane gave no answer, or a refusal.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// As many questions of this shard wait already.
+    #[error("{} questions wait for the control plane already", limits::ASKS_IN_FLIGHT_MAX)]
+    Full,
+    /// No answer in time.
+    #[error("the control plane gave no answer within {} s", limits::ASK_MS_MAX.as_secs())]
+    Late,
+    /// The actor is gone.
+    #[error("the control plane is not there")]
+    Gone,
+    /// The token was refused.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// No session can be had.
+    #[error(transparent)]
+    Session(#[from] OpenError),
+}
+
+/// Who asks for a session.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Its first client id.
+    pub client_id: Arc<str>,
+    /// Its source address.
+    pub address: IpAddr,
+    /// Its listener's name.
+    pub listener: Arc<str>,
+    /// How it logged in: `plain` or `oauthbearer`.
+    pub login: &'static str,
+    /// Its shard.
+    pub shard: usize,
+}
+
+thread_local! {
+    /// Questions of this shard that wait.
+    static WAITING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A permit to ask; dropping it gives it back.
+struct Permit;
+
+impl Control {
+    /// The door to these actors, whose runtime is `handle`.
+    #[must_use]
+    pub fn new(actors: runtime::Control, handle: Handle) -> Self {
+        Self { actors, handle }
+    }
+
+    /// Verifies a token of one of the accepted issuers.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError::Token`] says what is wrong with the token, never the token itself.
+    pub async fn authenticate(
+        &self,
+        token: SecretString,
+        accepted: Arc<[String]>,
+    ) -> Result<Identity, AskError> {
+        let permit = Permit::take()?;
+        let answer = in_time(self.actors.issuers.authenticate(token, accepted)).await?;
+        drop(permit);
+        Ok(answer?)
+    }
+
+    /// Finds or opens the session of a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError::Session`] where it cannot be had.
+    pub async fn open(
+        &self,
+        identity: Identity,
+        caller: &Caller,
+    ) -> Result<SessionLease, AskError> {
+        let permit = Permit::take()?;
+        let request = OpenSession {
+            identity,
+            client_id: Arc::clone(&caller.client_id),
+            address: caller.address,
+            listener: Arc::clone(&caller.listener),
+            login: caller.login,
+            connection: caller.connection,
+            // Shards look at their sessions' snapshots between requests and several times a second; they need no call.
+            subscriber: Subscriber { shard: caller.shard, notify: Arc::new(|_| {}) },
+        };
+        let lease = in_time(self.actors.sessions.open(request)).await??;
+        drop(permit);
+        Ok(lease)
+    }
+
+    /// The first address of a host.
+    ///
+    /// # Errors
+    ///
+    /// The resolver's reason.
+    pub async fn resolve(&self, host: &str, port: u16) -> Result<SocketAddr, String> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(SocketAddr::new(address, port));
+        }
+        let (answer, answered) = oneshot::channel();
+        let host = host.to_owned();
+        self.handle.spawn(async move {
+            let found = tokio::net::lookup_host((host.as_str(), port)).await;
+            let first = found.map_err(|error| error.to_string()).and_then(|mut addresses| {
+                // Brokers that listen on IPv4 alone are the rule; `localhost` names both.
+                let all: Vec<SocketAddr> = addresses.by_ref().collect();
+                let ipv4 = all.iter().find(|address| address.is_ipv4());
+                ipv4.or(all.first()).copied().ok_or_else(|| "no address".to_owned())
+            });
+            // Whoever asked may have gone.
+            answer.send(first).ok();
+        });
+        in_time(answered).await.map_err(|error| error.to_string())?
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Control").finish_non_exhaustive()
+    }
+}
+
+impl Permit {
+    fn take() -> Result<Self, AskError> {
+        WAITING.with(|waiting| {
+            if waiting.get() >= limits::ASKS_IN_FLIGHT_MAX {
+                return Err(AskError::Full);
+            }
+            waiting.set(waiting.get().saturating_add(1));
+            Ok(Self)
+        })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        WAITING.with(|waiting| waiting.set(waiting.get().saturating_sub(1)));
+    }
+}
+
+async fn in_time<T>(answer: oneshot::Receiver<T>) -> Result<T, AskError> {
+    let late = async {
+        sleep(limits::ASK_MS_MAX).await;
+        Err(AskError::Late)
+    };
+    async { answer.await.map_err(|_| AskError::Gone) }.or(late).await
+}

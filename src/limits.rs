@@ -1,0 +1,109 @@
+//! Every bound of the data plane: name with unit, reason, source.
+//!
+//! A queue, buffer, loop, wait or retry without a line here is a defect. Actors keep theirs beside their state
+//! machines (`sluicegate_actors`), because they know no executor.
+
+use std::time::Duration;
+
+/// A frame before login: ApiVersions, SaslHandshake and SaslAuthenticate only. A JWT is at most 16 KiB; Kafka's own
+/// `sasl.server.max.receive.size` is 512 KiB, ours is stricter (CVE-2022-34917).
+pub const FRAME_BEFORE_LOGIN_BYTES_MAX: usize = 64 * 1024;
+
+/// A frame after login: Kafka's `socket.request.max.bytes`.
+pub const FRAME_BYTES_MAX: usize = 100 * 1024 * 1024;
+
+/// The least bytes that a request frame can have: key, version and correlation id.
+pub const FRAME_BYTES_MIN: usize = 8;
+
+/// Bytes asked of a socket at once: the size of the bare relay's buffer, which is the floor that the gateway is held
+/// against (`docs/BENCHMARKS.md`).
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Buffers up to this size go back to the shard's pool; larger ones go back to the allocator.
+pub const POOLED_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes that one shard's pool keeps for reuse. Guess, unmeasured.
+pub const POOL_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of frames that one shard admits at once, half-read ones included: `faults.md` F17.
+pub const SHARD_FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Requests of one connection that wait for an answer; the socket is not read beyond it (`faults.md` §4.5).
+pub const IN_FLIGHT_REQUESTS_MAX: usize = 64;
+
+/// Bytes of requests of one connection that wait for an answer. One larger frame is let through alone.
+pub const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// From accept to a finished login (`faults.md` §4.5).
+pub const LOGIN_MS_MAX: Duration = Duration::from_secs(10);
+
+/// SASL rounds of one login; OAUTHBEARER needs two, PLAIN one.
+pub const SASL_ROUNDS_MAX: u32 = 4;
+
+/// From the first byte of a frame to its last (`faults.md` F15).
+pub const FRAME_MS_MAX: Duration = Duration::from_secs(30);
+
+/// A connection without any request is closed after it: Kafka's `connections.max.idle.ms`.
+pub const IDLE_MS_MAX: Duration = Duration::from_secs(600);
+
+/// Connecting and logging in to a broker.
+pub const UPSTREAM_LOGIN_MS_MAX: Duration = Duration::from_secs(10);
+
+/// One question to the control plane: a login or an unknown topic id.
+pub const ASK_MS_MAX: Duration = Duration::from_secs(10);
+
+/// Questions of one shard that wait for the control plane. Ractor's mailboxes are unbounded; this is their bound.
+pub const ASKS_IN_FLIGHT_MAX: usize = 1024;
+
+/// Connections of one shard, those before login included (`faults.md` §4.5).
+pub const CONNECTIONS_PER_SHARD_MAX: usize = 16_384;
+
+/// Files that may be open: a connection takes two, and a few hundred are the least that makes sense.
+pub const OPEN_FILES_MIN: u64 = 1024;
+
+/// Locked memory that one shard's rings take. glommio asks for 10 MiB of registered buffers where it may lock them and
+/// does without where it may not; its rings of 128 entries take far less than this. Guess, unmeasured.
+pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 * 1024;
+
+/// Accepted connections on their way to a shard.
+pub const ACCEPTED_QUEUE_MAX: usize = 1024;
+
+/// Commands (a session that changed or closed) on their way to a shard.
+pub const SHARD_COMMANDS_MAX: usize = 4096;
+
+/// A client id as entries and policies see it; longer ones refuse the login (`faults.md` §4.5).
+pub const CLIENT_ID_BYTES_MAX: usize = 256;
+
+/// Time between two looks at a cluster's brokers and topics when nobody asks. Kafka clients look every 5 minutes, and
+/// at every error; the gateway learns new ids when it is asked for an unknown one.
+pub const CLUSTER_REFRESH: Duration = Duration::from_secs(5);
+
+/// Time between two looks at a cluster when unknown ids are asked for: a client with random ids must not make the
+/// gateway hammer the broker.
+pub const CLUSTER_REFRESH_ASKED_MIN: Duration = Duration::from_millis(250);
+
+/// A response to the gateway's own requests.
+pub const CLUSTER_ANSWER_MS_MAX: Duration = Duration::from_secs(5);
+
+/// Longest wait of a held fetch; Kafka clients ask for 500 ms, and none may hold a slot for longer than its own
+/// request timeout (30 s by default).
+pub const HOLD_MS_MAX: Duration = Duration::from_secs(30);
+
+/// Decisions of a session that read the time are kept for at most this long (DESIGN: 1 s).
+pub const TIMED_DECISION_MS_MAX: i64 = 1_000;
+
+/// Mask plans that one connection keeps, one per topic; then it starts anew.
+pub const MASK_PLANS_MAX: usize = 1_024;
+
+/// Sets of mask buffers that one shard keeps for reuse, each up to a few MiB.
+pub const MASK_BUFFERS_MAX: usize = 4;
+
+/// Small pieces of a rewritten frame are copied together up to this size, so that one send carries them.
+pub const COALESCE_BYTES_MAX: usize = 16 * 1024;
+
+/// Peer input that appears in an error text is cut to it.
+pub const QUOTED_BYTES_MAX: usize = 64;
+
+const _: () = assert!(FRAME_BEFORE_LOGIN_BYTES_MAX <= FRAME_BYTES_MAX);
+const _: () = assert!(READ_BYTES <= POOLED_BUFFER_BYTES_MAX);
+const _: () = assert!(FRAME_BYTES_MAX <= SHARD_FRAME_BYTES_MAX);

@@ -1,0 +1,482 @@
+//! Identity + API + what a request names → what goes on, what is refused, what is held.
+//!
+//! The rights that an API needs are data in its table row ([`kafka::Need`]); this file asks them of the session's
+//! snapshot, in Kafka's order, and notes what is refused where Kafka's own authorizer would.
+
+use std::sync::Arc;
+
+use sluicegate_actors::policy::cache::DecisionCache;
+use sluicegate_actors::policy::snapshot::PolicySnapshot;
+use sluicegate_actors::vocabulary::{Action, Decision, Resource, UnixMillis, Verdict};
+
+use crate::cluster::ClusterSnapshot;
+use crate::kafka::edit::Edits;
+use crate::kafka::found::{Found, Group, Topic};
+use crate::kafka::refuse::{Outcome, Refusals};
+use crate::kafka::{self, ErrorCode, Exchange, List, Meaning, Need, Refusal, Subject, When};
+use crate::path::hold;
+use crate::path::tally::{Tally, Wanted};
+
+/// What a connection decides with; swapped between requests.
+#[derive(Debug)]
+pub struct Judge {
+    /// The session's policy.
+    pub policy: Arc<PolicySnapshot>,
+    /// Decisions of this connection's session on this shard.
+    pub cache: DecisionCache,
+}
+
+/// One request that is being decided.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// Its API and version.
+    pub exchange: &'static Exchange,
+    /// The whole frame.
+    pub frame: &'a [u8],
+    /// What the walk found in it.
+    pub found: &'a Found,
+    /// Names of topic ids.
+    pub cluster: &'a ClusterSnapshot,
+    /// Whether a record batch in it is transactional.
+    pub is_transactional: bool,
+    /// The time of the decision.
+    pub now: UnixMillis,
+    /// Whether ids and names that are not known were looked up already.
+    pub looked_up: bool,
+}
+
+/// What is to be done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// All of it goes to the broker.
+    Forward,
+    /// What is left after the edits goes to the broker.
+    ForwardRest,
+    /// Nothing is left: the answer is what was refused.
+    Nothing,
+    /// Nothing is left but elements on hold.
+    Hold,
+    /// The whole request is refused with this code.
+    Refuse(ErrorCode),
+    /// A topic is not known: look the cluster up, then decide again.
+    LookUp,
+}
+
+/// Where a decision is noted.
+#[derive(Debug)]
+pub struct Notes<'a> {
+    /// What is refused, for the answer.
+    pub refusals: &'a mut Refusals,
+    /// What is cut from the request.
+    pub edits: &'a mut Edits,
+    /// Resources and outcomes, for the record.
+    pub tally: &'a mut Tally,
+}
+
+impl Judge {
+    /// A judge for a session's first snapshot.
+    #[must_use]
+    pub fn new(policy: Arc<PolicySnapshot>) -> Self {
+        Self { policy, cache: DecisionCache::new() }
+    }
+
+    /// The session's answer on one resource.
+    pub fn ask(&mut self, action: Action, resource: Resource<'_>, now: UnixMillis) -> &Decision {
+        self.cache.decide(&self.policy, action, resource, now)
+    }
+
+    /// Whether the session may do it without asking anybody.
+    pub fn allows(&mut self, action: Action, resource: Resource<'_>, now: UnixMillis) -> bool {
+        self.ask(action, resource, now).verdict == Verdict::Allow
+    }
+
+    /// Kafka's bit field of what may be done on a resource (KIP-430).
+    pub fn operations(&mut self, resource: Resource<'_>, now: UnixMillis) -> i32 {
+        let applicable: &[(Action, u32)] = match resource {
+            Resource::Cluster => CLUSTER_OPERATIONS,
+            Resource::ConsumerGroup(_) => GROUP_OPERATIONS,
+            _ => TOPIC_OPERATIONS,
+        };
+        applicable
+            .iter()
+            .filter(|(action, _)| self.allows(*action, resource, now))
+            .fold(0, |bits, (_, code)| bits | 1_i32.wrapping_shl(*code))
+    }
+
+    /// Decides a request, need by need.
+    pub fn rule(&mut self, case: &Case<'_>, notes: &mut Notes<'_>) -> Ruling {
+        let mut ruling = Ruling::Forward;
+        let mut is_held = false;
+        for need in case.exchange.api.needs {
+            if !need.versions.contains(case.exchange.version) || !case.applies(need.when) {
+                continue;
+            }
+            let one = match need.subject {
+                Subject::Topics(list) => self.topics(case, need, list, notes, &mut is_held),
+                Subject::Groups => self.groups(case, need, notes),
+                Subject::GroupKeys | Subject::TransactionalKeys => self.keys(case, need, notes),
+                Subject::TransactionalId | Subject::Cluster | Subject::AnyTopic => {
+                    self.message(case, need, notes)
+                }
+            };
+            match one {
+                Ruling::Forward => {}
+                Ruling::ForwardRest => ruling = Ruling::ForwardRest,
+                other => return other,
+            }
+        }
+        notes.tally.settle();
+        if ruling == Ruling::ForwardRest && case.is_emptied(notes) {
+            return if is_held { Ruling::Hold } else { Ruling::Nothing };
+        }
+        ruling
+    }
+
+    /// A right on the message itself: all or nothing.
+    fn message(&mut self, case: &Case<'_>, need: &Need, notes: &mut Notes<'_>) -> Ruling {
+        let allowed = self.has(case, need.subject, need.action, notes)
+            || need.instead.is_some_and(|(subject, action)| self.has(case, subject, action, notes));
+        if allowed {
+            return Ruling::Forward;
+        }
+        match need.refusal {
+            Refusal::Whole(code) | Refusal::AllOrNothing(code, _) | Refusal::Element(code) => {
+                Ruling::Refuse(code)
+            }
+            Refusal::Hide => Ruling::Nothing,
+        }
+    }
+
+    fn has(
+        &mut self,
+        case: &Case<'_>,
+        subject: Subject,
+        action: Action,
+        notes: &mut Notes<'_>,
+    ) -> bool {
+        let resource = match subject {
+            Subject::TransactionalId => {
+                let id = case.found.text(Meaning::TransactionalId);
+                match id.and_then(|id| id.text(case.frame)) {
+                    Some(id) => Resource::TransactionalId(id),
+                    // A null id has no rights.
+                    None => return false,
+                }
+            }
+            Subject::AnyTopic => return self.policy.allows_any_topic(action, case.now),
+            _ => Resource::Cluster,
+        };
+        let decision = self.ask(action, resource, case.now);
+        notes.tally.decided(Wanted { resource, action }, decision);
+        decision.verdict == Verdict::Allow
+    }
+
+    fn groups(&mut self, case: &Case<'_>, need: &Need, notes: &mut Notes<'_>) -> Ruling {
+        let mut ruling = Ruling::Forward;
+        for group in &case.found.groups {
+            let name = group.name.text(case.frame).unwrap_or_default();
+            let resource = Resource::ConsumerGroup(name);
+            let decision = self.ask(need.action, resource, case.now);
+            notes.tally.decided(Wanted { resource, action: need.action }, decision);
+            if decision.verdict == Verdict::Allow {
+                continue;
+            }
+            match need.refusal {
+                Refusal::Element(code) if !group.element.is_empty() => {
+                    notes.tally.answered(code);
+                    notes.refusals.group(name, Outcome { code, message: None });
+                    case.cut_group(group, notes);
+                    ruling = Ruling::ForwardRest;
+                }
+                Refusal::Element(code) | Refusal::Whole(code) | Refusal::AllOrNothing(code, _) => {
+                    return Ruling::Refuse(code);
+                }
+                Refusal::Hide => return Ruling::Nothing,
+            }
+        }
+        ruling
+    }
+
+    fn keys(&mut self, case: &Case<'_>, need: &Need, notes: &mut Notes<'_>) -> Ruling {
+        let mut ruling = Ruling::Forward;
+        for key in &case.found.keys {
+            let name = key.name.text(case.frame).unwrap_or_default();
+            let resource = match need.subject {
+                Subject::GroupKeys => Resource::ConsumerGroup(name),
+                _ => Resource::TransactionalId(name),
+            };
+            let decision = self.ask(need.action, resource, case.now);
+            notes.tally.decided(Wanted { resource, action: need.action }, decision);
+            if decision.verdict == Verdict::Allow {
+                continue;
+            }
+            let (Refusal::Element(code) | Refusal::Whole(code) | Refusal::AllOrNothing(code, _)) =
+                need.refusal
+            else {
+                return Ruling::Nothing;
+            };
+            if key.element.is_empty() {
+                return Ruling::Refuse(code);
+            }
+            notes.tally.answered(code);
+            notes.refusals.key(name, Outcome { code, message: None });
+            if let Some(list) = case.found.list(List::Keys) {
+                notes.edits.remove(&list, key.element);
+                notes.tally.cut(key.element);
+            }
+            ruling = Ruling::ForwardRest;
+        }
+        ruling
+    }
+
+    fn topics(
+        &mut self,
+        case: &Case<'_>,
+        need: &Need,
+        list: List,
+        notes: &mut Notes<'_>,
+        is_held: &mut bool,
+    ) -> Ruling {
+        let named = case.found.topics.iter().filter(|topic| case.found.list_of(topic) == list);
+        if let Refusal::AllOrNothing(refused, others) = need.refusal {
+            let denied: Vec<bool> =
+                named.clone().map(|topic| !self.topic_allowed(case, need, topic, notes)).collect();
+            if !denied.contains(&true) {
+                return Ruling::Forward;
+            }
+            for (topic, denied) in named.zip(denied) {
+                let code = if denied { refused } else { others };
+                let outcome = Outcome { code, message: None };
+                notes.refusals.topic_of(case.frame, case.found, topic, outcome);
+            }
+            return Ruling::Nothing;
+        }
+        let mut ruling = Ruling::Forward;
+        notes.tally.settle();
+        for topic in named {
+            if notes.tally.is_cut(topic.element) || case.is_in_cut_group(topic, notes) {
+                continue;
+            }
+            match self.topic(case, need, topic, notes, is_held) {
+                Ruling::Forward => {}
+                Ruling::ForwardRest => ruling = Ruling::ForwardRest,
+                other => return other,
+            }
+        }
+        ruling
+    }
+
+    fn topic_allowed(
+        &mut self,
+        case: &Case<'_>,
+        need: &Need,
+        topic: &Topic,
+        notes: &mut Notes<'_>,
+    ) -> bool {
+        let Some(name) = case.name(topic) else { return false };
+        let resource = Resource::Topic(name);
+        let decision = self.ask(need.action, resource, case.now);
+        notes.tally.decided(Wanted { resource, action: need.action }, decision);
+        decision.verdict == Verdict::Allow
+    }
+
+    fn topic(
+        &mut self,
+        case: &Case<'_>,
+        need: &Need,
+        topic: &Topic,
+        notes: &mut Notes<'_>,
+        is_held: &mut bool,
+    ) -> Ruling {
+        let Some(name) = case.name(topic) else {
+            if !case.looked_up {
+                return Ruling::LookUp;
+            }
+            let outcome = Outcome { code: ErrorCode::UNKNOWN_TOPIC_ID, message: None };
+            return case.cut_topic(topic, outcome, notes);
+        };
+        if need.when == When::AutoCreate {
+            if case.cluster.has_topic(name) {
+                return Ruling::Forward;
+            }
+            if !case.looked_up {
+                return Ruling::LookUp;
+            }
+        }
+        let resource = Resource::Topic(name);
+        if let Some((Subject::Cluster, action)) = need.instead
+            && self.allows(action, Resource::Cluster, case.now)
+        {
+            return Ruling::Forward;
+        }
+        if self.policy.names_partitions(name) && topic.partitions.end > topic.partitions.first {
+            return self.each_partition(case, need, topic, name, notes);
+        }
+        let decision = self.ask(need.action, resource, case.now);
+        notes.tally.decided(Wanted { resource, action: need.action }, decision);
+        let outcome = match (&decision.verdict, need.refusal) {
+            (Verdict::Allow, _) => return Ruling::Forward,
+            (Verdict::Hold { .. }, _) => {
+                if hold::is_transparent(case.exchange) {
+                    return Ruling::Forward;
+                }
+                *is_held = true;
+                notes.tally.held();
+                hold::outcome(case.exchange)
+            }
+            (Verdict::Deny, Refusal::Whole(code)) => return Ruling::Refuse(code),
+            (Verdict::Deny, Refusal::Element(code) | Refusal::AllOrNothing(code, _)) => {
+                case.denied(topic, code)
+            }
+            (Verdict::Deny, Refusal::Hide) => return case.hide(topic, notes),
+        };
+        notes.tally.answered(outcome.code);
+        case.cut_topic(topic, outcome, notes)
+    }
+
+    /// A partition is allowed if it or its topic is permitted and neither is forbidden; the others answer the code.
+    fn each_partition(
+        &mut self,
+        case: &Case<'_>,
+        need: &Need,
+        topic: &Topic,
+        name: &str,
+        notes: &mut Notes<'_>,
+    ) -> Ruling {
+        let (Refusal::Element(code) | Refusal::Whole(code) | Refusal::AllOrNothing(code, _)) =
+            need.refusal
+        else {
+            return Ruling::Forward;
+        };
+        let partitions = case.found.partitions_of(topic);
+        let mut refused = Vec::new();
+        for partition in partitions {
+            let resource = Resource::Partition { topic: name, index: partition.index };
+            let decision = self.ask(need.action, resource, case.now);
+            let wanted = Wanted { resource, action: need.action };
+            notes.tally.decided(wanted, decision);
+            if decision.verdict != Verdict::Allow {
+                notes.tally.answered(code);
+                refused.push(partition);
+            }
+        }
+        if refused.is_empty() {
+            return Ruling::Forward;
+        }
+        if refused.len() == partitions.len() {
+            return case.cut_topic(topic, Outcome { code, message: None }, notes);
+        }
+        notes.refusals.topic(case.topic_ref(topic), Outcome { code, message: None });
+        for partition in refused {
+            notes.refusals.partition(partition.index, code);
+            notes.edits.remove(&topic.partition_list, partition.element);
+        }
+        Ruling::ForwardRest
+    }
+}
+
+impl<'a> Case<'a> {
+    fn applies(&self, when: When) -> bool {
+        let number = |meaning| self.found.number(meaning).map(|number| number.value);
+        match when {
+            When::Always => true,
+            When::TransactionalBatch => self.is_transactional,
+            When::TransactionalIdGiven => self.has_transactional_id(),
+            When::TransactionalIdAbsent => !self.has_transactional_id(),
+            When::KeyType(kind) => number(Meaning::KeyType).unwrap_or(0) == kind,
+            When::Replica => number(Meaning::ReplicaId).is_some_and(|replica| replica >= 0),
+            When::AutoCreate => number(Meaning::AutoCreate).unwrap_or(1) != 0,
+        }
+    }
+
+    fn has_transactional_id(&self) -> bool {
+        self.found.text(Meaning::TransactionalId).is_some_and(|id| !id.null)
+    }
+
+    /// A topic's name, as the request has it or by its id; `None` where the id is not known.
+    #[must_use]
+    pub fn name(&self, topic: &Topic) -> Option<&'a str> {
+        if let Some(name) = topic.name(self.frame) {
+            return Some(name);
+        }
+        self.cluster.topic_name(&topic.id(self.frame)?).map(|name| &**name)
+    }
+
+    /// A denied topic: by id in Metadata, denied and unknown look alike, because Kafka's two answers tell which ids
+    /// exist.
+    fn denied(&self, topic: &Topic, code: ErrorCode) -> Outcome<'static> {
+        let by_id = topic.name(self.frame).is_none();
+        let code = if by_id && self.exchange.api.key == kafka::table::METADATA_KEY {
+            ErrorCode::UNKNOWN_TOPIC_ID
+        } else {
+            code
+        };
+        Outcome { code, message: None }
+    }
+
+    fn cut_topic(&self, topic: &Topic, outcome: Outcome<'_>, notes: &mut Notes<'_>) -> Ruling {
+        notes.refusals.topic_of(self.frame, self.found, topic, outcome);
+        self.hide(topic, notes)
+    }
+
+    fn hide(&self, topic: &Topic, notes: &mut Notes<'_>) -> Ruling {
+        if let Some(list) = self.found.lists.get(kafka::wire::index(topic.list)) {
+            notes.edits.remove(list, topic.element);
+            notes.tally.cut(topic.element);
+        }
+        Ruling::ForwardRest
+    }
+
+    fn cut_group(&self, group: &Group, notes: &mut Notes<'_>) {
+        if let Some(list) = self.found.list(List::Groups) {
+            notes.edits.remove(&list, group.element);
+            notes.tally.cut(group.element);
+        }
+    }
+
+    fn topic_ref(&self, topic: &Topic) -> kafka::refuse::TopicRef<'_> {
+        kafka::refuse::TopicRef::of(self.frame, self.found, topic)
+    }
+
+    /// Whether the group around a topic was cut: nothing inside of it may be edited any more.
+    fn is_in_cut_group(&self, topic: &Topic, notes: &Notes<'_>) -> bool {
+        let group = self.found.groups.get(kafka::wire::index(topic.group));
+        group.is_some_and(|group| !group.element.is_empty() && notes.tally.is_cut(group.element))
+    }
+
+    /// Whether nothing is left of what the request named. Metadata tells of brokers beside its topics, so a broker must
+    /// answer it all the same.
+    fn is_emptied(&self, notes: &Notes<'_>) -> bool {
+        let topics = self.found.topics.iter();
+        let topics = topics.filter(|topic| {
+            self.found.list_of(topic) == List::Topics && !self.is_in_cut_group(topic, notes)
+        });
+        let groups = self.found.groups.iter().filter(|group| !group.element.is_empty());
+        let named = topics.count() + groups.count() + self.found.keys.len();
+        self.exchange.api.key != kafka::table::METADATA_KEY && notes.tally.cut_count() == named
+    }
+}
+
+const TOPIC_OPERATIONS: &[(Action, u32)] = &[
+    (Action::Read, 3),
+    (Action::Write, 4),
+    (Action::Create, 5),
+    (Action::Delete, 6),
+    (Action::Alter, 7),
+    (Action::Describe, 8),
+    (Action::DescribeConfigs, 10),
+    (Action::AlterConfigs, 11),
+];
+
+const GROUP_OPERATIONS: &[(Action, u32)] =
+    &[(Action::Read, 3), (Action::Delete, 6), (Action::Describe, 8)];
+
+const CLUSTER_OPERATIONS: &[(Action, u32)] = &[
+    (Action::Create, 5),
+    (Action::Alter, 7),
+    (Action::Describe, 8),
+    (Action::ClusterAction, 9),
+    (Action::DescribeConfigs, 10),
+    (Action::AlterConfigs, 11),
+    (Action::IdempotentWrite, 12),
+];

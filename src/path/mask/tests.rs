@@ -1,0 +1,207 @@
+//! Rows for the records of a partition under a plan.
+
+use secrecy::SecretSlice;
+use sluicegate_actors::masking::{RulesFile, compile};
+
+use super::*;
+use crate::kafka::batch::record::{self, Record};
+use crate::kafka::batch::write::{NewBatch, NewRecord};
+use crate::kafka::batch::{Codec, HEADER_BYTES, summarise};
+
+const RULES: &str = "
+labels:
+  pci: { method: keep-last, n: 4 }
+  pii: { method: redact }
+rules:
+  - topics: [payments]
+    fields: { card.number: pci }
+    detect: { pii: [email] }
+";
+
+fn plan() -> MaskPlan {
+    let files = [RulesFile { name: "masks.yaml", text: RULES }];
+    let key = SecretSlice::from(vec![7; 32]);
+    compile(&files, Some(&key)).unwrap().plan("payments", |_| false).unwrap()
+}
+
+fn batch(base_offset: i64, codec: Codec, values: &[Option<&str>]) -> Bytes {
+    let records: Vec<NewRecord> = values
+        .iter()
+        .zip(0..)
+        .map(|(value, offset_delta)| NewRecord {
+            offset_delta,
+            value: value.map(|value| value.as_bytes().to_vec()),
+            ..NewRecord::default()
+        })
+        .collect();
+    NewBatch { base_offset, codec, ..NewBatch::default() }
+        .write(&records, &mut Codecs::new())
+        .unwrap()
+}
+
+fn values(records: &[u8]) -> Vec<Option<String>> {
+    let mut values = Vec::new();
+    for batch in Batches::new(records) {
+        let batch = batch.unwrap();
+        batch.check_crc().unwrap();
+        assert_eq!(batch.header.codec, Codec::None);
+        let mut rest = batch.payload();
+        while let Some((start, end)) = record::frame(rest).unwrap() {
+            let record = Record::read(&rest[start..end]).unwrap();
+            values.push(record.value.map(|value| String::from_utf8(value.to_vec()).unwrap()));
+            rest = &rest[end..];
+            if rest.is_empty() {
+                break;
+            }
+        }
+    }
+    values
+}
+
+const CARD: &str = r#"{"card":{"number":"4111111111111111"},"n":1}"#;
+const CARD_MASKED: &str = r#"{"card":{"number":"************1111"},"n":1}"#;
+const CLEAN: &str = r#"{"n":1}"#;
+const WITHHELD_TEXT: &str = r#"{"x-masked":"withheld"}"#;
+
+#[test]
+fn values_are_masked_and_what_surrounds_them_stays() {
+    let plan = plan();
+    let clean = batch(10, Codec::None, &[Some(CLEAN), None]);
+    let mixed = batch(20, Codec::None, &[Some(CARD), None, Some("no json"), Some(CLEAN)]);
+    let records = Bytes::from([clean.clone(), clean.clone(), mixed, clean.clone()].concat());
+    let masked = mask_records(records.clone(), &plan, &mut MaskBuffers::new()).unwrap();
+    assert_eq!(masked.pieces.len(), 3);
+    // Untouched batches in a row are one slice of what came in, not a copy.
+    assert_eq!(masked.pieces[0].as_ptr(), records.as_ptr());
+    assert_eq!(masked.pieces[0].len(), clean.len() * 2);
+    assert_eq!(masked.pieces[2].as_ptr_range().end, records.as_ptr_range().end);
+    let whole = masked.pieces.concat();
+    assert_eq!(whole.len(), masked.size);
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        values(&whole),
+        [
+            some(CLEAN),
+            None,
+            some(CLEAN),
+            None,
+            some(CARD_MASKED),
+            None,
+            some(WITHHELD_TEXT),
+            some(CLEAN),
+            some(CLEAN),
+            None,
+        ]
+    );
+    assert_eq!(masked.counts, MaskCounts { labels: vec![1], withheld: 1 });
+    assert_eq!((masked.batches_changed, masked.dropped_bytes, masked.error), (1, 0, None));
+    let (before, after) =
+        (summarise(&records).unwrap().unwrap(), summarise(&whole).unwrap().unwrap());
+    assert_eq!((before.first_offset, before.last_offset, before.records), (10, 23, 10));
+    assert_eq!((after.first_offset, after.last_offset, after.records), (10, 23, 10));
+}
+
+#[test]
+fn keys_and_headers_are_masked_too() {
+    let plan = plan();
+    let record = NewRecord {
+        key: Some(b"ann@example.com".to_vec()),
+        value: Some(CLEAN.as_bytes().to_vec()),
+        headers: vec![
+            (b"from".to_vec(), Some(b"ann@example.com".to_vec())),
+            (b"from".to_vec(), None),
+            (b"bob@example.com".to_vec(), Some(b"\xff\x00".to_vec())),
+        ],
+        ..NewRecord::default()
+    };
+    let records = NewBatch::default().write(&[record], &mut Codecs::new()).unwrap();
+    let masked = mask_records(records, &plan, &mut MaskBuffers::new()).unwrap();
+    let whole = masked.pieces.concat();
+    let (start, end) = record::frame(&whole[HEADER_BYTES..]).unwrap().unwrap();
+    let read = Record::read(&whole[HEADER_BYTES..][start..end]).unwrap();
+    assert_eq!(read.key, Some(b"[masked]".as_slice()));
+    let headers: Vec<_> = read
+        .headers()
+        .map(|header| header.unwrap())
+        .map(|header| (header.name, header.value))
+        .collect();
+    assert_eq!(
+        headers,
+        [
+            (b"from".as_slice(), Some(b"[masked]".as_slice())),
+            (b"from", None),
+            (b"[masked]", Some(b"\xff\x00")),
+        ]
+    );
+    let labels: Vec<_> = plan.labels().iter().map(|label| &**label).collect();
+    assert_eq!((labels, masked.counts.labels), (vec!["pci", "pii"], vec![0, 3]));
+}
+
+#[test]
+fn every_codec_is_masked() {
+    let plan = plan();
+    let mut buffers = MaskBuffers::new();
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let card = batch(1, codec, &[Some(CARD), Some(CLEAN)]);
+        let clean = batch(3, codec, &[Some(CLEAN); 3]);
+        let records = Bytes::from([card, clean.clone()].concat());
+        let masked = mask_records(records.clone(), &plan, &mut buffers).unwrap();
+        assert_eq!(masked.counts, MaskCounts { labels: vec![1], withheld: 0 }, "{codec}");
+        assert_eq!(masked.pieces.len(), 2);
+        assert_eq!(masked.pieces[1], clean, "{codec}: an untouched batch keeps its bytes");
+        // Masking the masked changes it again to itself: the rest of it was read as it should be.
+        let again = mask_records(masked.pieces.concat().into(), &plan, &mut buffers).unwrap();
+        assert_eq!(again.pieces.concat(), masked.pieces.concat());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_delivered() {
+    let plan = plan();
+    let mut buffers = MaskBuffers::new();
+    let good = batch(1, Codec::None, &[Some(CARD)]);
+    // An incomplete batch at the end.
+    for cut in 0..good.len() {
+        let records = Bytes::from([&good[..], &good[..cut]].concat());
+        let masked = mask_records(records, &plan, &mut buffers).unwrap();
+        assert_eq!(values(&masked.pieces.concat()), [Some(CARD_MASKED.to_owned())]);
+        assert_eq!((masked.dropped_bytes, masked.error), (cut, None));
+        let masked = mask_records(good.slice(..cut), &plan, &mut buffers).unwrap();
+        assert_eq!((masked.pieces.len(), masked.dropped_bytes), (0, cut));
+    }
+    // A batch of an old format, and one whose checksum is wrong: alone, and behind a good one.
+    let with = |at: usize, byte: u8| {
+        let mut bad = good.to_vec();
+        bad[at] = byte;
+        bad
+    };
+    for bad in [with(16, 1), with(40, 0x55), with(22, 7), with(22, 4)] {
+        let error = mask_records(bad.clone().into(), &plan, &mut buffers).unwrap_err();
+        let records = Bytes::from([&good[..], &bad].concat());
+        let masked = mask_records(records, &plan, &mut buffers).unwrap();
+        assert_eq!(values(&masked.pieces.concat()), [Some(CARD_MASKED.to_owned())]);
+        assert_eq!(masked.dropped_bytes, bad.len());
+        assert_eq!(masked.counts, MaskCounts { labels: vec![1], withheld: 0 });
+        let behind = masked.error.unwrap();
+        // The one names a place, which is another.
+        assert_eq!(std::mem::discriminant(&behind), std::mem::discriminant(&error));
+    }
+}
+
+#[test]
+fn a_turn_is_bounded_and_small_batches_share_one() {
+    let plan = plan();
+    let mut buffers = MaskBuffers::new();
+    let steps = |records: Bytes, buffers: &mut MaskBuffers| {
+        let mut mask = RecordsMask::new(records);
+        (1..).find(|_| matches!(mask.step(&plan, buffers).unwrap(), Progress::Done(_))).unwrap()
+    };
+    let small = batch(1, Codec::None, &[Some(CARD)]);
+    assert_eq!(steps(small.clone(), &mut buffers), 1);
+    assert_eq!(steps(Bytes::from(small.repeat(100)), &mut buffers), 1);
+    let thousands = steps(Bytes::from(small.repeat(10_000)), &mut buffers);
+    assert!((20..200).contains(&thousands), "{thousands}");
+    let long = batch(1, Codec::Zstd, &vec![Some(CARD); 40_000]);
+    let steps = steps(long, &mut buffers);
+    assert!((10..200).contains(&steps), "{steps}");
+}

@@ -1,0 +1,734 @@
+//! ONE REQUEST, IN ORDER: the only file that knows the order of the steps, in both directions.
+//!
+//! ```text
+//! carry_request    frame ─▶ walk ─▶ decide ─▶ (hold) ─▶ record ─▶ upstream
+//! carry_response   reply ◀─ record ◀─ mask ◀─ filter ◀─ advertise ◀─ walk ◀─ frame
+//! ```
+//!
+//! Both are synchronous: whatever must be awaited (the sockets, a look-up, a hold's end) is a [`Fate`] or [`Pending`]
+//! that `connection.rs` carries out.
+
+pub mod advertise;
+pub mod asked;
+pub mod decide;
+pub mod filter;
+pub mod frame;
+pub mod hold;
+pub mod mask;
+pub mod masking;
+pub mod record;
+pub mod socket;
+pub mod tally;
+pub mod upstream;
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use sluicegate_actors::recorder::entry::{
+    EntryKind, MaskedDraft, Outcome as Recorded, RequestDraft,
+};
+use sluicegate_actors::session::{SessionHandle, SessionState};
+
+use crate::clock;
+use crate::cluster::ClusterSnapshot;
+use crate::config::RecordPayload;
+use crate::error::Ended;
+use crate::kafka::edit::{Edits, Rope};
+use crate::kafka::found::{Found, Partition, Span, Topic};
+use crate::kafka::refuse::{self, Outcome, Refusals};
+use crate::kafka::walk::{self, RequestHeader};
+use crate::kafka::{self, ErrorCode, Exchange, Handling, Meaning, batch};
+use crate::limits;
+use crate::path::asked::Asked;
+use crate::path::decide::{Case, Judge, Notes, Ruling};
+use crate::path::masking::{Done, Job, Plans};
+use crate::path::record::{Note, Trace};
+use crate::path::tally::{Batches, Tally};
+use crate::shard::{Door, Shard};
+
+/// Where a request's correlation id stands in its frame, and where a response's does.
+const REQUEST_CORRELATION_AT: usize = 8;
+const RESPONSE_CORRELATION_AT: usize = 4;
+
+/// What is reused from request to request on one shard: a walk's findings, edits, notes.
+#[derive(Debug, Default)]
+pub struct Work {
+    found: Found,
+    edits: Edits,
+    refusals: Refusals,
+    tally: Tally,
+    rope: Rope,
+    /// Topics of a response that are not delivered.
+    withheld: Vec<Span>,
+}
+
+/// One connection's way through the steps, once it is logged in.
+pub struct Path {
+    shard: Rc<Shard>,
+    door: Door,
+    trace: Rc<Trace>,
+    session: Arc<SessionHandle>,
+    judge: RefCell<Judge>,
+    plans: RefCell<Plans>,
+    correlation: std::cell::Cell<u32>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Fate {
+    /// The frame goes to the broker as it is; it was patched in place.
+    Forward,
+    /// This goes to the broker instead.
+    Rewrite(Vec<Bytes>),
+    /// The gateway answered; nothing goes to the broker.
+    Answered,
+    /// A topic is not known: look the cluster up, then carry the request again.
+    LookUp,
+    /// The client logs in again.
+    Login,
+}
+
+impl Pending {
+    /// Bytes of the request, for the window.
+    #[must_use]
+    pub fn frame_bytes(&self) -> usize {
+        match self {
+            Self::Answer(answer) | Self::Held { answer, .. } => answer.len(),
+            Self::Broker(expected) => expected.frame_bytes,
+        }
+    }
+}
+
+/// What a connection owes its client, in the order of the requests.
+#[derive(Debug)]
+pub enum Pending {
+    /// This answer.
+    Answer(Bytes),
+    /// This answer, not before the instant or a change of the session's rights.
+    Held {
+        /// The answer.
+        answer: Bytes,
+        /// When it is due.
+        until: Instant,
+        /// The snapshot of the session under which the request was held.
+        epoch: u64,
+    },
+    /// The broker's answer.
+    Broker(Box<Expected>),
+}
+
+/// An answer that a broker owes.
+#[derive(Debug)]
+pub struct Expected {
+    exchange: &'static Exchange,
+    client_correlation: i32,
+    correlation: u32,
+    /// Bytes of the request, for the window.
+    pub frame_bytes: usize,
+    refusals: Option<Refusals>,
+    asked: Option<Asked>,
+    ordinal: u64,
+    epoch: u64,
+}
+
+impl Path {
+    /// The path of a connection that logged in to `session`.
+    #[must_use]
+    pub fn new(
+        shard: Rc<Shard>,
+        door: Door,
+        trace: Rc<Trace>,
+        session: Arc<SessionHandle>,
+    ) -> Self {
+        let judge = Judge::new(Arc::clone(&session.snapshot().parts.policy));
+        let correlation = std::cell::Cell::new(0);
+        let (judge, plans) = (RefCell::new(judge), RefCell::default());
+        Self { shard, door, trace, session, judge, plans, correlation }
+    }
+
+    /// The session's snapshot number: it changes with every policy, grant or identity change.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.session.snapshot().epoch
+    }
+
+    /// Takes the session's newest snapshot.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended::SessionEnded`] where the session is closed: it is never unguarded.
+    fn refresh(&self) -> Result<u64, Ended> {
+        let snapshot = self.session.snapshot();
+        if let SessionState::Closed(reason) = snapshot.state {
+            return Err(Ended::SessionEnded(format!("{reason:?}")));
+        }
+        let mut judge = self.judge.borrow_mut();
+        if judge.policy.stamp() != snapshot.parts.policy.stamp() {
+            judge.policy = Arc::clone(&snapshot.parts.policy);
+        }
+        Ok(snapshot.epoch)
+    }
+
+    /// Carries one whole request frame; what the client is owed for it is pushed to `pending`.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`]: the connection ends, and nothing of the request reached the broker.
+    pub fn carry_request(
+        &self,
+        frame: &mut [u8],
+        looked_up: bool,
+        pending: &mut impl FnMut(Pending),
+    ) -> Result<Fate, Ended> {
+        let unreadable = |error: walk::WalkError| Ended::ClientRequest(error.to_string());
+        let header = walk::request_header(frame).map_err(unreadable)?;
+        let Some(exchange) = kafka::exchange(header.key, header.version) else {
+            return self.unsupported(&header, pending);
+        };
+        match exchange.api.handling {
+            Handling::Login => return Ok(Fate::Login),
+            Handling::Local => {
+                pending(Pending::Answer(self.offer(&header)?));
+                return Ok(Fate::Answered);
+            }
+            Handling::Enforce => {}
+        }
+        let epoch = self.refresh()?;
+        let mut work = self.shard.work.borrow_mut();
+        let work = &mut *work;
+        walk::request(exchange, frame, header.body, &mut work.found).map_err(|error| {
+            Ended::ClientRequest(format!("{} v{}: {error}", exchange.api.name, exchange.version))
+        })?;
+        if work.found.unknown_tags > 0 {
+            // A newer broker might understand what we cannot decide on.
+            let text = format!("{} v{}: an unknown tag", exchange.api.name, exchange.version);
+            return Err(Ended::ClientRequest(text));
+        }
+        let ruling = self.decide(exchange, frame, looked_up, work)?;
+        if ruling == Ruling::LookUp {
+            return Ok(Fate::LookUp);
+        }
+        self.record_request(exchange, &header, frame, ruling, work)?;
+        let ordinal = self.trace.last();
+        match ruling {
+            Ruling::Forward | Ruling::ForwardRest => {
+                let expected = self.expect(exchange, &header, frame, ordinal, epoch, work);
+                let fate = self.forward(ruling, expected.correlation, frame, work)?;
+                if expects_answer(exchange, &work.found) {
+                    pending(Pending::Broker(Box::new(expected)));
+                }
+                Ok(fate)
+            }
+            Ruling::Hold => {
+                let until = clock::monotonic() + hold_time(&work.found);
+                let answer = work.refusals.answer(exchange, header.correlation_id, OK);
+                pending(Pending::Held { answer, until, epoch });
+                Ok(Fate::Answered)
+            }
+            Ruling::Nothing | Ruling::Refuse(_) | Ruling::LookUp => {
+                if !expects_answer(exchange, &work.found) {
+                    // As Kafka does: a client that asked for no answer can be told in no other way.
+                    return Err(Ended::ClientRequest("a denied produce without acks".to_owned()));
+                }
+                pending(Pending::Answer(refusal(exchange, &header, frame, ruling, work)));
+                Ok(Fate::Answered)
+            }
+        }
+    }
+
+    /// What of a response must be masked before it is delivered: nothing for most, and never anything but a fetch.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`]: the response cannot be read.
+    pub fn mask_jobs(&self, expected: &Expected, frame: &[u8]) -> Result<Vec<Job>, Ended> {
+        if expected.exchange.api.key != hold::FETCH {
+            return Ok(Vec::new());
+        }
+        let snapshot = self.session.snapshot();
+        let Some(rules) = &snapshot.parts.masking else { return Ok(Vec::new()) };
+        let exchange = expected.exchange;
+        let unusable = |error: walk::WalkError| Ended::BrokerResponse(error.to_string());
+        let (_, body) = walk::response_header(exchange, frame).map_err(unusable)?;
+        let mut work = self.shard.work.borrow_mut();
+        walk::response(exchange, frame, body, &mut work.found).map_err(unusable)?;
+        let cluster = self.cluster()?;
+        let (mut plans, now) = (self.plans.borrow_mut(), clock::wall());
+        let mut jobs = Vec::new();
+        for topic in &work.found.topics {
+            let name = topic_text(topic, frame, &cluster);
+            let Some(plan) = plans.plan(rules, &snapshot.parts.policy, &name, now) else {
+                continue;
+            };
+            let first = kafka::wire::index(topic.partitions.first);
+            for (place, partition) in work.found.partitions_of(topic).iter().enumerate() {
+                let records = partition.records.bytes(frame);
+                if !records.is_empty() {
+                    let records = Bytes::copy_from_slice(records);
+                    jobs.push(Job::new(first.saturating_add(place), Arc::clone(&plan), records));
+                }
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Carries one whole response frame for the request that it answers. `None` where the frame goes to the client as it
+    /// is, patched in place.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`]: the connection ends, and nothing of the response reaches the client.
+    pub fn carry_response(
+        &self,
+        expected: &mut Expected,
+        frame: &mut [u8],
+        masked: &[Done],
+    ) -> Result<Option<Vec<Bytes>>, Ended> {
+        let exchange = expected.exchange;
+        let unusable = |reason: String| {
+            Ended::BrokerResponse(format!("{} v{}: {reason}", exchange.api.name, exchange.version))
+        };
+        let (correlation, body) =
+            walk::response_header(exchange, frame).map_err(|error| unusable(error.to_string()))?;
+        if correlation.cast_unsigned() != expected.correlation {
+            return Err(unusable(format!(
+                "it answers {correlation}, not {}",
+                expected.correlation
+            )));
+        }
+        patch(frame, RESPONSE_CORRELATION_AT, expected.client_correlation);
+        let epoch = self.refresh()?;
+        let mut work = self.shard.work.borrow_mut();
+        let work = &mut *work;
+        walk::response(exchange, frame, body, &mut work.found)
+            .map_err(|error| unusable(error.to_string()))?;
+        work.edits.clear();
+        work.withheld.clear();
+        if let Some(asked) = &mut expected.asked {
+            asked.check(frame, &work.found).map_err(unusable)?;
+        }
+        let listener = self.listener().ok_or_else(|| unusable("no listener".to_owned()))?;
+        advertise::advertise(listener, &work.found, &mut work.edits);
+        let cluster = self.cluster()?;
+        let mut judge = self.judge.borrow_mut();
+        let mut filter = filter::Filter {
+            judge: &mut judge,
+            exchange,
+            frame,
+            found: &work.found,
+            cluster: &cluster,
+            now: clock::wall(),
+            rights_changed: epoch != expected.epoch,
+            refusals: &mut expected.refusals,
+            edits: &mut work.edits,
+            withheld: &mut work.withheld,
+        };
+        filter.apply();
+        drop(judge);
+        if let Some(refusals) = &expected.refusals {
+            refusals
+                .merge(exchange, frame, &work.found, &mut work.edits)
+                .map_err(|error| unusable(error.to_string()))?;
+        }
+        for done in masked {
+            let partition = work.found.partitions.get(done.partition);
+            let is_withheld = |partition: &Partition| {
+                let around = |span: &&Span| span.start <= partition.element.start;
+                work.withheld.iter().filter(around).any(|span| partition.element.end <= span.end)
+            };
+            if let Some(partition) = partition.filter(|partition| !is_withheld(partition)) {
+                done.apply(partition, &mut work.edits);
+            }
+        }
+        self.record_response(expected, frame, &cluster, masked, work).map_err(
+            |error| match error {
+                Ended::BrokerResponse(reason) => unusable(reason),
+                other => other,
+            },
+        )?;
+        if work.edits.is_empty() {
+            return Ok(None);
+        }
+        let bytes = Bytes::copy_from_slice(frame);
+        work.edits
+            .apply(&bytes, &work.found, &mut work.rope)
+            .map_err(|error| unusable(error.to_string()))?;
+        Ok(Some(work.rope.drain().collect()))
+    }
+
+    fn cluster(&self) -> Result<arc_swap::Guard<Arc<ClusterSnapshot>>, Ended> {
+        self.listener()
+            .and_then(|listener| self.shard.shared.clusters.get(&listener.cluster))
+            .map(|view| view.load())
+            .ok_or_else(|| Ended::BrokerUnusable("no cluster".to_owned()))
+    }
+
+    fn listener(&self) -> Option<&crate::config::Listener> {
+        self.shard.shared.config.listeners.get(self.door.listener)
+    }
+
+    /// A version that is not carried is answered in its API's shape; a key that is not in the table ends the connection,
+    /// as in Kafka, because nobody knows the shape of its answer.
+    fn unsupported(
+        &self,
+        header: &RequestHeader,
+        pending: &mut impl FnMut(Pending),
+    ) -> Result<Fate, Ended> {
+        let answer = if header.key == kafka::table::API_VERSIONS_KEY {
+            Some(self.offer(header)?)
+        } else {
+            refuse::unsupported_version(header.key, header.version, header.correlation_id)
+        };
+        let text = format!("API key {} version {} is not offered", header.key, header.version);
+        self.note(&Note::new(EntryKind::Denial).text(&text), None)?;
+        match answer {
+            Some(answer) => {
+                pending(Pending::Answer(answer));
+                Ok(Fate::Answered)
+            }
+            None => Err(Ended::ClientRequest(text)),
+        }
+    }
+
+    fn offer(&self, header: &RequestHeader) -> Result<Bytes, Ended> {
+        let cluster = self.cluster()?;
+        let none = || Ended::BrokerUnusable("none is known".to_owned());
+        let offer = cluster.offer.as_ref().ok_or_else(none)?;
+        Ok(offer.response(header.version, header.correlation_id))
+    }
+
+    fn decide(
+        &self,
+        exchange: &'static Exchange,
+        frame: &[u8],
+        looked_up: bool,
+        work: &mut Work,
+    ) -> Result<Ruling, Ended> {
+        work.edits.clear();
+        work.refusals.clear();
+        work.tally.clear();
+        if let Some(code) = never(exchange, &work.found) {
+            return Ok(Ruling::Refuse(code));
+        }
+        let cluster = self.cluster()?;
+        let found = &work.found;
+        let produced = Delivered::whole(frame, found);
+        let Ok(is_transactional) = summarise(&produced, &cluster, &mut work.tally) else {
+            return Ok(Ruling::Refuse(ErrorCode::CORRUPT_MESSAGE));
+        };
+        let case = Case {
+            exchange,
+            frame,
+            found: &work.found,
+            cluster: &cluster,
+            is_transactional,
+            now: clock::wall(),
+            looked_up,
+        };
+        let mut notes =
+            Notes { refusals: &mut work.refusals, edits: &mut work.edits, tally: &mut work.tally };
+        Ok(self.judge.borrow_mut().rule(&case, &mut notes))
+    }
+
+    fn expect(
+        &self,
+        exchange: &'static Exchange,
+        header: &RequestHeader,
+        frame: &[u8],
+        ordinal: u64,
+        epoch: u64,
+        work: &mut Work,
+    ) -> Expected {
+        let correlation = self.correlation.get().wrapping_add(1) & 0x7fff_ffff;
+        self.correlation.set(correlation);
+        let refusals = (!work.refusals.is_empty()).then(|| std::mem::take(&mut work.refusals));
+        Expected {
+            exchange,
+            client_correlation: header.correlation_id,
+            correlation,
+            frame_bytes: frame.len(),
+            refusals,
+            asked: Asked::of(exchange, frame, &work.found, &work.tally),
+            ordinal,
+            epoch,
+        }
+    }
+
+    /// Patches what is patched in place, and applies the edits where there are any.
+    fn forward(
+        &self,
+        ruling: Ruling,
+        correlation: u32,
+        frame: &mut [u8],
+        work: &mut Work,
+    ) -> Result<Fate, Ended> {
+        patch(frame, REQUEST_CORRELATION_AT, correlation.cast_signed());
+        // An incremental fetch names no topic, and a session belongs to whoever knows its number: sessions end here.
+        if let Some(epoch) = work.found.number(Meaning::SessionEpoch) {
+            patch(frame, kafka::wire::index(epoch.at), SESSIONLESS);
+        }
+        if ruling == Ruling::Forward && work.found.trailing == 0 {
+            return Ok(Fate::Forward);
+        }
+        if let (Ok(end), Ok(trailing)) =
+            (u32::try_from(frame.len()), u32::try_from(work.found.trailing))
+            && trailing > 0
+        {
+            work.edits.replace(Span { start: end.saturating_sub(trailing), end }, &[]);
+        }
+        let bytes = Bytes::copy_from_slice(frame);
+        work.edits
+            .apply(&bytes, &work.found, &mut work.rope)
+            .map_err(|error| Ended::ClientRequest(error.to_string()))?;
+        Ok(Fate::Rewrite(work.rope.drain().collect()))
+    }
+
+    fn record_request(
+        &self,
+        exchange: &'static Exchange,
+        header: &RequestHeader,
+        frame: &[u8],
+        ruling: Ruling,
+        work: &Work,
+    ) -> Result<(), Ended> {
+        let carries = work.found.partitions.iter().any(|partition| !partition.records.null);
+        let (kind, outcome, code) = match ruling {
+            Ruling::Forward | Ruling::ForwardRest if carries => {
+                (EntryKind::Produced, work.tally.outcome(), 0)
+            }
+            Ruling::Refuse(code) => (EntryKind::Denial, Recorded::Deny, code.0),
+            Ruling::Nothing => (EntryKind::Denial, work.tally.outcome(), 0),
+            _ => (EntryKind::Request, work.tally.outcome(), 0),
+        };
+        let client_id = header.client_id.text(frame).unwrap_or_default();
+        let mut note = Note::new(kind);
+        note.request = Some(request_draft(exchange, header.correlation_id));
+        note.outcome = outcome;
+        note.error_code = code;
+        note.policy_epoch = self.judge.borrow().policy.epoch();
+        note.client_id = client_id;
+        let payload = if kind == EntryKind::Produced && self.records_payload() {
+            payload_of(&Delivered::whole(frame, &work.found))
+        } else {
+            Vec::new()
+        };
+        let log = &self.shard.log;
+        log.append(&self.trace, &note, Some(&work.tally), &payload)
+            .map_err(|error| Ended::RecordLog(error.to_string()))
+    }
+
+    /// Record batches that are delivered are named with their exact offsets; of other responses the request's own entry
+    /// says enough.
+    fn record_response(
+        &self,
+        expected: &Expected,
+        frame: &[u8],
+        cluster: &ClusterSnapshot,
+        masked: &[Done],
+        work: &mut Work,
+    ) -> Result<(), Ended> {
+        work.tally.clear();
+        let delivered = Delivered { frame, found: &work.found, withheld: &work.withheld, masked };
+        summarise(&delivered, cluster, &mut work.tally)
+            .map_err(|error| Ended::BrokerResponse(error.to_string()))?;
+        let assigned = expected.exchange.api.key == hold::PRODUCE;
+        if assigned {
+            note_assigned_offsets(frame, &work.found, cluster, &mut work.tally);
+        }
+        if work.tally.is_empty() {
+            return Ok(());
+        }
+        let kind = if assigned { EntryKind::Response } else { EntryKind::Delivered };
+        let mut note = Note::new(kind);
+        note.request = Some(request_draft(expected.exchange, expected.client_correlation));
+        note.answers = Some(expected.ordinal);
+        note.policy_epoch = self.judge.borrow().policy.epoch();
+        let labels: Vec<MaskedDraft<'_>> = masked
+            .iter()
+            .flat_map(|done| &done.masked)
+            .map(|(label, count)| MaskedDraft { label, count: *count })
+            .collect();
+        note.masked = &labels;
+        note.withheld = masked.iter().map(|done| done.withheld).sum();
+        let payload = if kind == EntryKind::Delivered && self.records_payload() {
+            payload_of(&delivered)
+        } else {
+            Vec::new()
+        };
+        let log = &self.shard.log;
+        log.append(&self.trace, &note, Some(&work.tally), &payload)
+            .map_err(|error| Ended::RecordLog(error.to_string()))
+    }
+
+    fn records_payload(&self) -> bool {
+        self.shard.shared.config.recording.payload == RecordPayload::Delivered
+    }
+
+    /// Tells the session that this connection logged in again.
+    pub fn authenticated(&self, identity: &sluicegate_actors::vocabulary::Identity) {
+        self.session.authenticated(identity.expires_at);
+    }
+
+    /// Appends an entry without resources.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended::RecordLog`].
+    pub fn note(&self, note: &Note<'_>, tally: Option<&Tally>) -> Result<(), Ended> {
+        let log = &self.shard.log;
+        log.append(&self.trace, note, tally, &[])
+            .map_err(|error| Ended::RecordLog(error.to_string()))
+    }
+
+    /// Hands everything appended to the kernel: called before anything is written to either side.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended::RecordLog`].
+    pub fn flush_record(&self) -> Result<(), Ended> {
+        self.shard.log.flush().map_err(|error| Ended::RecordLog(error.to_string()))
+    }
+}
+
+/// The session epoch of a fetch outside of any fetch session (KIP-227).
+const SESSIONLESS: i32 = -1;
+
+/// Nothing is wrong with the whole.
+const OK: Outcome<'static> = Outcome { code: ErrorCode::NONE, message: None };
+
+fn request_draft(exchange: &'static Exchange, correlation: i32) -> RequestDraft<'static> {
+    RequestDraft {
+        protocol: 1,
+        operation: exchange.api.key.cast_unsigned(),
+        version: exchange.version,
+        correlation,
+        name: exchange.api.name,
+    }
+}
+
+/// What is refused whatever policy says: a fetch session that the gateway never gave.
+fn never(exchange: &Exchange, found: &Found) -> Option<ErrorCode> {
+    let session = found.number(Meaning::SessionId)?;
+    (exchange.api.key == hold::FETCH && session.value != 0)
+        .then_some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
+}
+
+/// Kafka answers every request but a produce with acks=0.
+fn expects_answer(exchange: &Exchange, found: &Found) -> bool {
+    exchange.api.key != hold::PRODUCE
+        || found.number(Meaning::Acks).is_none_or(|acks| acks.value != 0)
+}
+
+/// How long a held fetch waits for a grant: as long as it would wait for records.
+fn hold_time(found: &Found) -> std::time::Duration {
+    let asked = found.number(Meaning::MaxWaitMs).map_or(0, |number| number.value);
+    std::time::Duration::from_millis(u64::try_from(asked).unwrap_or(0)).min(limits::HOLD_MS_MAX)
+}
+
+fn refusal(
+    exchange: &'static Exchange,
+    header: &RequestHeader,
+    frame: &[u8],
+    ruling: Ruling,
+    work: &Work,
+) -> Bytes {
+    match ruling {
+        Ruling::Refuse(code) => {
+            let outcome = Outcome { code, message: None };
+            refuse::whole(exchange, header.correlation_id, frame, &work.found, outcome)
+        }
+        _ => work.refusals.answer(exchange, header.correlation_id, OK),
+    }
+}
+
+/// Records as one side gets them: those of a frame, but for what is taken out or masked.
+struct Delivered<'a> {
+    frame: &'a [u8],
+    found: &'a Found,
+    withheld: &'a [Span],
+    masked: &'a [Done],
+}
+
+impl<'a> Delivered<'a> {
+    fn whole(frame: &'a [u8], found: &'a Found) -> Self {
+        Self { frame, found, withheld: &[], masked: &[] }
+    }
+
+    /// Every partition with records, in wire order.
+    fn partitions(&self) -> impl Iterator<Item = (&'a Topic, &'a Partition, &'a [u8])> {
+        let (frame, found, withheld, masked) = (self.frame, self.found, self.withheld, self.masked);
+        let topics = found.topics.iter().filter(|topic| !withheld.contains(&topic.element));
+        topics
+            .flat_map(move |topic| {
+                let first = kafka::wire::index(topic.partitions.first);
+                let partitions = found.partitions_of(topic).iter().enumerate();
+                partitions.map(move |(place, partition)| {
+                    let index = first.saturating_add(place);
+                    let records = match masked.iter().find(|done| done.partition == index) {
+                        Some(done) => done.records.as_deref().unwrap_or_default(),
+                        None => partition.records.bytes(frame),
+                    };
+                    (topic, partition, records)
+                })
+            })
+            .filter(|(_, _, records)| !records.is_empty())
+    }
+}
+
+/// Notes every partition's record batches; whether any of them is transactional.
+fn summarise(
+    delivered: &Delivered<'_>,
+    cluster: &ClusterSnapshot,
+    tally: &mut Tally,
+) -> Result<bool, batch::BatchError> {
+    let mut transactional = false;
+    for (topic, partition, records) in delivered.partitions() {
+        let summary = batch::summarise(records)?;
+        transactional |= summary.is_some_and(|summary| summary.transactional);
+        let batches = Batches::of(summary.as_ref(), records.len());
+        tally.batches(&topic_text(topic, delivered.frame, cluster), partition.index, batches);
+    }
+    Ok(transactional)
+}
+
+/// Notes the offsets that a broker gave to what was produced.
+fn note_assigned_offsets(
+    frame: &[u8],
+    found: &Found,
+    cluster: &ClusterSnapshot,
+    tally: &mut Tally,
+) {
+    for topic in &found.topics {
+        for partition in found.partitions_of(topic) {
+            let name = topic_text(topic, frame, cluster);
+            tally.batches(&name, partition.index, Batches::assigned(partition));
+        }
+    }
+}
+
+/// A topic's name, or its id as text where the name is not known.
+fn topic_text<'a>(topic: &Topic, frame: &'a [u8], cluster: &'a ClusterSnapshot) -> Cow<'a, str> {
+    if let Some(name) = topic.name(frame) {
+        return Cow::Borrowed(name);
+    }
+    let id = topic.id(frame).unwrap_or_default();
+    match cluster.topic_name(&id) {
+        Some(name) => Cow::Borrowed(name),
+        None => Cow::Owned(format!("id {:032x}", u128::from_be_bytes(id))),
+    }
+}
+
+/// The records of every partition, in the order in which [`summarise`] noted them.
+fn payload_of(delivered: &Delivered<'_>) -> Vec<Bytes> {
+    delivered.partitions().map(|(_, _, records)| Bytes::copy_from_slice(records)).collect()
+}
+
+fn patch(frame: &mut [u8], at: usize, value: i32) {
+    if let Some(place) = frame.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<4>()) {
+        *place = value.to_be_bytes();
+    }
+}

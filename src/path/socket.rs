@@ -1,0 +1,158 @@
+//! Bytes in and out of a peer, with or without TLS.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use futures_rustls::TlsAcceptor;
+use futures_rustls::server::TlsStream;
+use glommio::net::TcpStream;
+
+use crate::buffers::ReadBuffer;
+
+/// A connection to a client or a broker. Reading and writing go on side by side, from two tasks of one shard.
+///
+/// glommio reads by readiness: a read that is pending holds no buffer, and dropping it loses no byte.
+#[derive(Debug)]
+pub struct Socket {
+    stream: RefCell<Stream>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Socket {
+    /// A socket without TLS.
+    ///
+    /// # Errors
+    ///
+    /// The system's, where the socket has gone already.
+    pub fn plain(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: RefCell::new(Stream::Plain(stream)) })
+    }
+
+    /// The server's side of a TLS handshake.
+    ///
+    /// # Errors
+    ///
+    /// The system's or the handshake's.
+    pub async fn accept_tls(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let stream = acceptor.accept(stream).await?;
+        Ok(Self { stream: RefCell::new(Stream::Tls(Box::new(stream))) })
+    }
+
+    /// Reads once into the buffer's room; 0 is the end of the stream.
+    ///
+    /// # Cancel safety
+    ///
+    /// A pending read holds nothing; the buffer's storage is given back while it waits.
+    pub fn poll_fill(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuffer,
+        wanted: usize,
+    ) -> Poll<io::Result<usize>> {
+        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, buffer.room(wanted));
+        match read {
+            Poll::Ready(Ok(bytes)) => {
+                buffer.filled(bytes);
+                Poll::Ready(Ok(bytes))
+            }
+            other => {
+                buffer.release();
+                other
+            }
+        }
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel-safe: a part may have been written.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = std::future::poll_fn(|context| {
+                Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, bytes)
+            })
+            .await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        std::future::poll_fn(|context| Pin::new(&mut *self.stream.borrow_mut()).poll_flush(context))
+            .await
+    }
+
+    /// Ends both directions; whatever waits on the socket ends with it. Errors mean that it has ended already.
+    pub fn close(&self) {
+        let stream = self.stream.borrow();
+        let socket = match &*stream {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(tls) => tls.get_ref().0,
+        };
+        // glommio's shutdown is a plain system call behind an async face: one poll completes it.
+        let shutdown = std::pin::pin!(socket.shutdown(Shutdown::Both));
+        let waker = std::task::Waker::noop();
+        if let Poll::Ready(Err(error)) = shutdown.poll(&mut Context::from_waker(waker)) {
+            tracing::trace!(%error, "the socket was closed already");
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(context),
+        }
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_close(context),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_close(context),
+        }
+    }
+}
+
+/// A socket that two loops share.
+pub type SharedSocket = Rc<Socket>;

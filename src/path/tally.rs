@@ -1,0 +1,227 @@
+//! What one request wanted and got, kept for its entry in the record: cleared and reused, request by request.
+
+use std::sync::Arc;
+
+use sluicegate_actors::recorder::entry::{Outcome, Positions, Producer, ResourceDraft};
+use sluicegate_actors::vocabulary::{Action, Decision, Resource, Verdict};
+
+use crate::kafka::ErrorCode;
+use crate::kafka::batch::Summary;
+use crate::kafka::found::{Partition, Span};
+
+/// A resource, and what was wanted on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The resource.
+    pub resource: Resource<'a>,
+    /// The action.
+    pub action: Action,
+}
+
+/// Resources of one request with what was decided, and elements that were cut from it.
+#[derive(Debug, Default)]
+pub struct Tally {
+    names: String,
+    items: Vec<Item>,
+    cuts: Vec<Span>,
+    /// The cuts of earlier needs, by their start: [`Tally::is_cut`] searches among them.
+    settled: usize,
+    held: Vec<usize>,
+}
+
+/// One resource. Its name lies in the tally.
+#[derive(Debug)]
+pub struct Item {
+    kind: Kind,
+    name: (usize, usize),
+    action: Option<Action>,
+    outcome: Outcome,
+    policies: Option<Arc<[Arc<str>]>>,
+    error_code: Option<i16>,
+    /// Where the record batches are and who numbered them.
+    pub batches: Option<Batches>,
+}
+
+/// Record batches of one partition in one entry.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Batches {
+    /// First and last offset.
+    pub positions: Option<Positions>,
+    /// The number of records.
+    pub records: u64,
+    /// Their bytes within the entry's payload.
+    pub payload_bytes: u32,
+    /// Who numbered them.
+    pub producer: Option<Producer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Topic,
+    Partition(i32),
+    ConsumerGroup,
+    TransactionalId,
+    Cluster,
+}
+
+impl Batches {
+    /// What is recorded of the record batches in `bytes` bytes; without a summary they hold no whole batch.
+    #[must_use]
+    pub fn of(summary: Option<&Summary>, bytes: usize) -> Self {
+        let payload_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Some(summary) = summary else { return Self { payload_bytes, ..Self::default() } };
+        let positions = Positions { first: summary.first_offset, last: summary.last_offset };
+        let numbered = summary.producer_id >= 0;
+        let producer = Producer { id: summary.producer_id, epoch: -1, sequence: -1 };
+        Self {
+            positions: Some(positions),
+            records: summary.records,
+            payload_bytes,
+            producer: numbered.then_some(producer),
+        }
+    }
+
+    /// The offset that a broker gave to the first record of what was produced; -1 where it refused.
+    #[must_use]
+    pub fn assigned(partition: &Partition) -> Self {
+        let positions = Positions { first: partition.offset, last: partition.offset };
+        Self { positions: (partition.offset >= 0).then_some(positions), ..Self::default() }
+    }
+}
+
+impl Tally {
+    /// Whether there is nothing to record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Forgets everything, keeping memory.
+    pub fn clear(&mut self) {
+        self.names.clear();
+        self.items.clear();
+        self.cuts.clear();
+        self.settled = 0;
+        self.held.clear();
+    }
+
+    /// Notes a decision.
+    pub fn decided(&mut self, wanted: Wanted<'_>, decision: &Decision) {
+        let outcome = match decision.verdict {
+            Verdict::Allow => Outcome::Allow,
+            Verdict::Deny => Outcome::Deny,
+            Verdict::Hold { .. } => Outcome::Hold,
+        };
+        self.push(wanted.resource, Some(wanted.action), outcome, Some(&decision.policies), None);
+    }
+
+    /// Notes record batches of a partition.
+    pub fn batches(&mut self, topic: &str, index: i32, batches: Batches) {
+        let resource = Resource::Partition { topic, index };
+        self.push(resource, None, Outcome::Undecided, None, Some(batches));
+    }
+
+    /// Notes the code that the client is given for the last resource.
+    pub fn answered(&mut self, code: ErrorCode) {
+        if let Some(item) = self.items.last_mut() {
+            item.error_code = Some(code.0);
+        }
+    }
+
+    /// Notes that the last resource waits for an approval.
+    pub fn held(&mut self) {
+        self.held.extend(self.items.len().checked_sub(1));
+    }
+
+    /// The resources that wait for an approval.
+    pub fn held_resources(&self) -> impl Iterator<Item = (Resource<'_>, Option<Action>)> {
+        self.held
+            .iter()
+            .filter_map(|index| self.items.get(*index))
+            .map(|item| (self.resource(item), item.action))
+    }
+
+    /// Notes that an element was cut from the request.
+    pub fn cut(&mut self, element: Span) {
+        self.cuts.push(element);
+    }
+
+    /// Begins another need, or ends the last: what was cut so far is found by [`Tally::is_cut`].
+    pub fn settle(&mut self) {
+        self.cuts.sort_unstable_by_key(|span| span.start);
+        self.settled = self.cuts.len();
+    }
+
+    /// Whether an element was cut already, by an earlier need.
+    #[must_use]
+    pub fn is_cut(&self, element: Span) -> bool {
+        let settled = self.cuts.get(..self.settled).unwrap_or_default();
+        settled.binary_search_by_key(&element.start, |span| span.start).is_ok()
+    }
+
+    /// How many elements were cut.
+    #[must_use]
+    pub fn cut_count(&self) -> usize {
+        self.cuts.len()
+    }
+
+    /// What was decided for the request as a whole.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let decided = self.items.iter().map(|item| item.outcome);
+        let mut outcomes = decided.filter(|outcome| *outcome != Outcome::Undecided);
+        let Some(first) = outcomes.next() else { return Outcome::Undecided };
+        if outcomes.all(|outcome| outcome == first) { first } else { Outcome::Partial }
+    }
+
+    /// The resources as an entry names them.
+    pub fn drafts(&self) -> impl Iterator<Item = ResourceDraft<'_>> {
+        self.items.iter().map(|item| {
+            let mut draft = ResourceDraft::new(self.resource(item), item.outcome);
+            draft.action = item.action;
+            draft.policies = item.policies.as_deref().unwrap_or_default();
+            draft.error_code = item.error_code;
+            if let Some(batches) = item.batches {
+                draft.positions = batches.positions;
+                draft.records = Some(batches.records);
+                draft.payload_bytes = Some(batches.payload_bytes);
+                draft.producer = batches.producer;
+            }
+            draft
+        })
+    }
+
+    fn push(
+        &mut self,
+        resource: Resource<'_>,
+        action: Option<Action>,
+        outcome: Outcome,
+        policies: Option<&Arc<[Arc<str>]>>,
+        batches: Option<Batches>,
+    ) {
+        let (kind, name) = match resource {
+            Resource::Topic(name) => (Kind::Topic, name),
+            Resource::Partition { topic, index } => (Kind::Partition(index), topic),
+            Resource::ConsumerGroup(name) => (Kind::ConsumerGroup, name),
+            Resource::TransactionalId(name) => (Kind::TransactionalId, name),
+            Resource::Cluster => (Kind::Cluster, ""),
+        };
+        let start = self.names.len();
+        self.names.push_str(name);
+        let name = (start, self.names.len());
+        let policies = policies.cloned();
+        let error_code = None;
+        self.items.push(Item { kind, name, action, outcome, policies, error_code, batches });
+    }
+
+    fn resource(&self, item: &Item) -> Resource<'_> {
+        let name = self.names.get(item.name.0..item.name.1).unwrap_or_default();
+        match item.kind {
+            Kind::Topic => Resource::Topic(name),
+            Kind::Partition(index) => Resource::Partition { topic: name, index },
+            Kind::ConsumerGroup => Resource::ConsumerGroup(name),
+            Kind::TransactionalId => Resource::TransactionalId(name),
+            Kind::Cluster => Resource::Cluster,
+        }
+    }
+}

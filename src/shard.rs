@@ -1,0 +1,243 @@
+//! The life of one core: take accepted connections, serve them, sweep their deadlines, drain.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_channel::mpsc;
+use futures_lite::StreamExt;
+use futures_rustls::TlsAcceptor;
+use glommio::net::AcceptedTcpStream;
+use glommio::timer::sleep;
+use sluicegate_actors::vocabulary::ConnectionId;
+
+use crate::buffers::{Budget, Pool};
+use crate::cluster::ClusterView;
+use crate::config::Config;
+use crate::control::Control;
+use crate::life::Life;
+use crate::path::Work;
+use crate::path::mask::MaskBuffers;
+use crate::path::record::RecordLog;
+use crate::{clock, connection, limits};
+
+/// How often a shard looks at its connections' deadlines.
+const SWEEP_EVERY: Duration = Duration::from_millis(200);
+
+/// What every shard reads and none changes, but for its own load.
+pub struct Shared {
+    /// The checked configuration.
+    pub config: Config,
+    /// The gateway's own eyes, by the cluster's name.
+    pub clusters: BTreeMap<String, Arc<ClusterView>>,
+    /// TLS of each listener, in the order of the configuration.
+    pub tls: Vec<Option<TlsAcceptor>>,
+    /// How busy each shard is.
+    pub loads: Vec<Load>,
+    /// The door to the actors.
+    pub control: Control,
+    next_connection: AtomicU64,
+}
+
+/// How busy one shard is: written by it alone, read when a connection is placed.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// Connections that are placed there.
+    pub connections: AtomicUsize,
+    /// Bytes that went through it, both directions.
+    pub bytes: AtomicU64,
+}
+
+/// Where a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// The listener's index in the configuration.
+    pub listener: usize,
+    /// The broker that the port stands for; `None` for bootstrap.
+    pub broker: Option<i32>,
+    /// The gateway's port.
+    pub port: u16,
+}
+
+/// A connection on its way to its shard.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The socket, bound to no shard yet.
+    pub stream: AcceptedTcpStream,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Where it came in.
+    pub door: Door,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve this connection.
+    Serve(Accepted),
+    /// Take no more, finish what is in flight, end.
+    Drain,
+}
+
+/// One core's state. Nothing in it is shared with another thread.
+pub struct Shard {
+    /// Counted from 0.
+    pub index: usize,
+    /// What all shards read.
+    pub shared: Arc<Shared>,
+    /// Read buffers.
+    pub pool: Rc<Pool>,
+    /// Bytes of frames that are admitted.
+    pub budget: Rc<Budget>,
+    /// This shard's part of the record log.
+    pub log: RecordLog,
+    /// What is reused from request to request.
+    pub work: RefCell<Work>,
+    /// Mask buffers that nobody uses now.
+    pub mask_buffers: RefCell<Vec<MaskBuffers>>,
+    connections: RefCell<BTreeMap<ConnectionId, Rc<Life>>>,
+    draining: Cell<bool>,
+}
+
+impl Shared {
+    /// What the shards read.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        clusters: BTreeMap<String, Arc<ClusterView>>,
+        tls: Vec<Option<TlsAcceptor>>,
+        control: Control,
+    ) -> Self {
+        let loads = (0..config.shards).map(|_| Load::default()).collect();
+        Self { config, clusters, tls, loads, control, next_connection: AtomicU64::new(1) }
+    }
+
+    /// The shard with the fewest connections, and of those the one that moved the fewest bytes.
+    #[must_use]
+    pub fn least_loaded(&self) -> usize {
+        let load = |load: &Load| {
+            (load.connections.load(Ordering::Relaxed), load.bytes.load(Ordering::Relaxed))
+        };
+        (0..self.loads.len())
+            .min_by_key(|index| self.loads.get(*index).map(load))
+            .unwrap_or_default()
+    }
+
+    /// A number that no connection of this run had.
+    #[must_use]
+    pub fn connection_id(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The load of one shard.
+    #[must_use]
+    pub fn load(&self, shard: usize) -> Option<&Load> {
+        self.loads.get(shard)
+    }
+}
+
+impl Shard {
+    /// An empty shard.
+    #[must_use]
+    pub fn new(index: usize, shared: Arc<Shared>, log: RecordLog) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            shared,
+            pool: Rc::default(),
+            budget: Rc::default(),
+            log,
+            work: RefCell::default(),
+            mask_buffers: RefCell::default(),
+            connections: RefCell::default(),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// Serves what the inbox brings until it says to drain, then ends what this shard leads, waits for the connections within the configured
+    /// bound, and ends those that are left.
+    pub async fn run(
+        self: Rc<Self>,
+        mut inbox: mpsc::Receiver<Command>,
+        leading: Vec<glommio::Task<()>>,
+    ) {
+        let sweeper = glommio::spawn_local(Rc::clone(&self).sweep());
+        while let Some(command) = inbox.next().await {
+            match command {
+                Command::Serve(accepted) => Rc::clone(&self).serve(accepted),
+                Command::Drain => break,
+            }
+        }
+        // Ports close first, where this shard leads: nobody new comes in.
+        for task in leading {
+            task.cancel().await;
+        }
+        // What was accepted before the drain is served: a client that was let in gets an answer or a close.
+        while let Ok(Command::Serve(accepted)) = inbox.try_recv() {
+            Rc::clone(&self).serve(accepted);
+        }
+        self.drain().await;
+        sweeper.cancel().await;
+    }
+
+    /// Counts bytes that went through, for the placement of connections.
+    pub fn count_bytes(&self, bytes: usize) {
+        if let Some(load) = self.shared.load(self.index) {
+            load.bytes.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+
+    fn serve(self: Rc<Self>, accepted: Accepted) {
+        let life = Rc::new(Life::new(self.shared.connection_id(), clock::monotonic()));
+        let full = self.connections.borrow().len() >= limits::CONNECTIONS_PER_SHARD_MAX;
+        if full {
+            life.end(crate::error::Ended::NoRoom);
+        }
+        self.connections.borrow_mut().insert(life.id, Rc::clone(&life));
+        if self.draining.get() {
+            life.drain();
+        }
+        glommio::spawn_local(async move {
+            connection::serve(&self, &life, accepted).await;
+            self.connections.borrow_mut().remove(&life.id);
+            if let Some(load) = self.shared.load(self.index) {
+                load.connections.fetch_sub(1, Ordering::Relaxed);
+            }
+        })
+        .detach();
+    }
+
+    async fn sweep(self: Rc<Self>) {
+        loop {
+            sleep(SWEEP_EVERY).await;
+            let (now, wall) = (clock::monotonic(), clock::wall());
+            for life in self.connections.borrow().values() {
+                life.sweep(now, wall);
+            }
+            self.log.tick();
+        }
+    }
+
+    async fn drain(&self) {
+        self.draining.set(true);
+        for life in self.connections.borrow().values() {
+            life.drain();
+        }
+        let deadline = clock::monotonic() + self.shared.config.shutdown_timeout;
+        while !self.connections.borrow().is_empty() && clock::monotonic() < deadline {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let left: Vec<Rc<Life>> = self.connections.borrow().values().cloned().collect();
+        for life in &left {
+            life.end(crate::error::Ended::Draining);
+        }
+        // Closed sockets end their loops at once; a loop that did not end would be a defect, so this is bounded too.
+        let deadline = clock::monotonic() + Duration::from_secs(1);
+        while !self.connections.borrow().is_empty() && clock::monotonic() < deadline {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}

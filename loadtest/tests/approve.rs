@@ -1,0 +1,149 @@
+//! What a policy holds waits for an approver, flows while the grant lasts, and stops with it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::clients::{FAMILIES, Record};
+use crate::support::front::Front;
+use crate::support::gateway::Setup;
+use crate::support::tokens::{ALICE, CAROL, Person};
+use crate::support::{PATIENCE, unique};
+
+const OWNER: Person = Person { name: "dora", groups: &["data-owners"] };
+
+/// Contractors ask before they read or write `topic`; everybody else may do everything.
+fn setup(topic: &str) -> Setup {
+    let policy = format!(
+        r#"
+@id("all") permit (principal, action in [Action::"Read", Action::"Write", Action::"Describe"], resource);
+@id("idempotent") permit (principal, action == Action::"IdempotentWrite", resource);
+@id("ask") @approvers("data-owners") @ttl("1h")
+forbid (principal in Group::"contractors", action in [Action::"Read", Action::"Write"], resource in Topic::"{topic}")
+unless {{ context.approved }};
+"#
+    );
+    let more = "approvals:\n  approvers: [data-owners]\n".to_owned();
+    Setup { policy, more, ..Setup::default() }
+}
+
+/// Runs `sluicegate approvals …` as a person; the output and the exit code.
+fn approvals(front: &Front, person: &Person, arguments: &[&str]) -> (String, i32) {
+    let gateway = front.gateway();
+    let file = gateway.folder().join(format!("{}.token", person.name));
+    std::fs::write(&file, gateway.issuer.token(person)).unwrap();
+    let mut line = vec!["approvals"];
+    line.extend(arguments);
+    let file: &Path = &file;
+    line.extend(["--token-file", file.to_str().unwrap()]);
+    gateway.run(&line)
+}
+
+/// The pending tickets, once there is one.
+fn await_ticket(front: &Front) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (text, code) = approvals(front, &OWNER, &["list", "-o", "json"]);
+        assert_eq!(code, 0, "{text}");
+        let tickets: Vec<Value> = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+        let pending = tickets.into_iter().find(|ticket| ticket.to_string().contains("ending"));
+        if let Some(ticket) = pending {
+            return ticket;
+        }
+        assert!(Instant::now() < deadline, "no ticket: {text}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn ticket_id(ticket: &Value) -> &str {
+    ticket["ticket"].as_str().unwrap_or_else(|| panic!("{ticket}"))
+}
+
+#[test]
+fn a_consumer_idles_until_the_grant_and_again_after_it() {
+    for family in FAMILIES {
+        let topic = unique("held");
+        let Some(front) = Front::start(setup(&topic)) else { return };
+        front.kafka.create_topic(&topic, 1);
+        let producer = family.producer(&front.access(&ALICE), &[]);
+        let write = |value: &str| producer.send(&topic, &[Record::of(value)]).remove(0).unwrap();
+        write("before");
+
+        let consumer = family.consumer(&front.access(&CAROL), &[]);
+        consumer.assign(&topic, 0);
+        // Held is not failed: nothing comes, and no error either.
+        let polled = consumer.poll(1, Duration::from_secs(3));
+        assert!(polled.records.is_empty(), "{family:?}: {polled:?}");
+        assert!(polled.error.is_none(), "{family:?}: {polled:?}");
+        let ticket = await_ticket(&front);
+        assert!(ticket.to_string().contains(&topic), "{family:?}: {ticket}");
+        let id = ticket_id(&ticket);
+
+        // The one who asks cannot answer, nor can somebody who is no approver.
+        for person in [&CAROL, &ALICE] {
+            let (text, code) = approvals(&front, person, &["grant", id]);
+            assert_ne!(code, 0, "{family:?}: {} granted: {text}", person.name);
+        }
+        let (text, code) = approvals(&front, &OWNER, &["grant", id]);
+        assert_eq!(code, 0, "{family:?}: {text}");
+        let polled = consumer.poll(1, PATIENCE);
+        assert_eq!(polled.records.len(), 1, "{family:?}: {polled:?}");
+        assert_eq!(polled.records[0].text(), "before", "{family:?}");
+
+        let (text, code) = approvals(&front, &OWNER, &["revoke", id]);
+        assert_eq!(code, 0, "{family:?}: {text}");
+        let revoked = Instant::now();
+        // A second is the bound; what is written after it must not arrive.
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(revoked.elapsed()));
+        write("after");
+        let polled = consumer.poll(1, Duration::from_secs(4));
+        assert!(polled.records.is_empty(), "{family:?}: {polled:?}");
+    }
+}
+
+#[test]
+fn a_producer_is_told_to_wait_and_succeeds_after_the_grant() {
+    for family in FAMILIES {
+        let topic = unique("held");
+        let Some(front) = Front::start(setup(&topic)) else { return };
+        front.kafka.create_topic(&topic, 1);
+        let config =
+            [("retries", "1000"), ("delivery.timeout.ms", "60000"), ("enable.idempotence", "true")];
+        let producer = family.producer(&front.access(&CAROL), &config);
+        let records: Vec<Record> = (0..20).map(|number| Record::of(format!("{number}"))).collect();
+        let outcomes = std::thread::scope(|scope| {
+            let sending = scope.spawn(|| producer.send(&topic, &records));
+            let ticket = await_ticket(&front);
+            let (text, code) = approvals(&front, &OWNER, &["grant", ticket_id(&ticket)]);
+            assert_eq!(code, 0, "{family:?}: {text}");
+            sending.join().unwrap()
+        });
+        // Once each, in order: the client retried until the grant.
+        let offsets: Vec<i64> = outcomes.into_iter().map(Result::unwrap).collect();
+        assert_eq!(offsets, (0..20).collect::<Vec<i64>>(), "{family:?}");
+    }
+}
+
+#[test]
+fn a_refused_ticket_lets_nothing_through() {
+    let topic = unique("held");
+    let Some(front) = Front::start(setup(&topic)) else { return };
+    front.kafka.create_topic(&topic, 1);
+    for family in FAMILIES {
+        let config =
+            [("delivery.timeout.ms", "4000"), ("request.timeout.ms", "2000"), ("linger.ms", "0")];
+        let producer = family.producer(&front.access(&CAROL), &config);
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| producer.send(&topic, &[Record::of("x")]).remove(0));
+            let ticket = await_ticket(&front);
+            let (text, code) = approvals(&front, &OWNER, &["refuse", ticket_id(&ticket)]);
+            assert_eq!(code, 0, "{family:?}: {text}");
+            assert!(sending.join().unwrap().is_err(), "{family:?}");
+        });
+    }
+    let request = sluicegate_loadtest::requests::list_offsets(&topic, 0);
+    let version = sluicegate_loadtest::requests::LIST_OFFSETS_VERSION;
+    let answer = front.kafka.connect().call(version, &request).unwrap();
+    assert_eq!(answer.topics[0].partitions[0].offset, 0);
+}

@@ -1,0 +1,192 @@
+//! The gateway under test: its own folder, configuration, issuer and process.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer as Authority, KeyPair};
+use sluicegate_loadtest::client::PlainLogin;
+use sluicegate_loadtest::config::{self, PERMIT_ALL};
+use tempfile::TempDir;
+
+use super::kafka::{GATEWAY_USER, Kafka, login_of};
+use super::process::Process;
+use super::tokens::Issuer;
+use super::{PATIENCE, free_addresses};
+
+/// How a gateway is configured; the rest is the same for all tests.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The Cedar policies.
+    pub policy: String,
+    /// The mask rules, as YAML; empty for none.
+    pub masks: String,
+    /// `delivered` or `none`.
+    pub payload: &'static str,
+    /// Whether clients connect by TLS.
+    pub encrypted: bool,
+    /// The broker; the shared Kafka's guarded listener where none is named.
+    pub broker: Option<SocketAddr>,
+    /// The gateway's own login there; none where the broker wants none.
+    pub broker_login: Option<PlainLogin>,
+    /// The brokers that have a port, by id.
+    pub broker_ids: Vec<i32>,
+    /// More lines for the configuration, at its top level.
+    pub more: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            policy: PERMIT_ALL.to_owned(),
+            masks: String::new(),
+            payload: "delivered",
+            encrypted: false,
+            broker: None,
+            broker_login: Some(login_of(GATEWAY_USER)),
+            broker_ids: vec![1],
+            more: String::new(),
+        }
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    pub process: Process,
+    /// The bootstrap address.
+    pub address: SocketAddr,
+    /// The port that stands for each broker, in the order of `Setup::broker_ids`.
+    pub broker_addresses: Vec<SocketAddr>,
+    pub admin: SocketAddr,
+    pub issuer: Issuer,
+    setup: Setup,
+    directory: TempDir,
+}
+
+impl Gateway {
+    /// Starts a gateway in front of `kafka` and waits until it serves.
+    pub fn start(kafka: &Kafka, setup: Setup) -> Self {
+        let directory = tempfile::Builder::new().prefix("sluicegate-test-").tempdir().unwrap();
+        let [address, admin, first, second] = free_addresses("127.0.0.1");
+        let broker_ports: Vec<(i32, SocketAddr)> =
+            setup.broker_ids.iter().copied().zip([first, second]).collect();
+        let broker_addresses = broker_ports.iter().map(|(_, address)| *address).collect();
+        let issuer = Issuer::new();
+        let folder = directory.path();
+        if setup.encrypted {
+            certificates(folder);
+        }
+        let written = config::Setup {
+            broker: setup.broker.unwrap_or(kafka.guarded()),
+            broker_login: setup.broker_login.clone(),
+            bind: address,
+            broker_ports,
+            admin,
+            encrypted: setup.encrypted,
+            shards: Some(2),
+            policy: setup.policy.clone(),
+            masks: setup.masks.clone(),
+            payload: setup.payload,
+            more: setup.more.clone(),
+        };
+        config::write(folder, &written, &issuer.0).unwrap();
+        let process = launch(folder, admin);
+        Self { process, address, broker_addresses, admin, issuer, setup, directory }
+    }
+
+    /// Starts it again in its old folder, after it ended.
+    pub fn restart(&mut self) {
+        self.process = launch(self.directory.path(), self.admin);
+    }
+
+    /// The folder that holds configuration and data.
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The PEM file of the authority that signed its certificate, where it speaks TLS.
+    pub fn authority(&self) -> Option<PathBuf> {
+        self.setup.encrypted.then(|| self.folder().join("ca.pem"))
+    }
+
+    /// Replaces the policies, at once and whole.
+    pub fn replace_policy(&self, policy: &str) {
+        let fresh = self.folder().join("policy.new");
+        std::fs::write(&fresh, policy).unwrap();
+        std::fs::rename(fresh, self.folder().join("policy.cedar")).unwrap();
+    }
+
+    /// Runs another command of the same program on this gateway's configuration; its output and exit code.
+    pub fn run(&self, arguments: &[&str]) -> (String, i32) {
+        let output = std::process::Command::new(program())
+            .args(arguments)
+            .env("SLUICEGATE_CONFIG", self.folder().join("sluicegate.yaml"))
+            .output()
+            .unwrap();
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        (text, output.status.code().unwrap_or(-1))
+    }
+
+    /// Its resident memory now, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()));
+        let status = status.unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+/// The gateway's program: beside the tests' own, as Cargo places it.
+pub fn program() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().parent().unwrap().join("sluicegate");
+    assert!(program.is_file(), "no {}: run cargo build --release first", program.display());
+    program
+}
+
+fn launch(folder: &Path, admin: SocketAddr) -> Process {
+    let command = vec![
+        program().into_os_string(),
+        "serve".into(),
+        "--config".into(),
+        folder.join("sluicegate.yaml").into_os_string(),
+    ];
+    let process = Process::start("sluicegate", command, folder);
+    let deadline = Instant::now() + PATIENCE;
+    // Its log says `ready`; where its log level hides that, the admin port does.
+    while process.await_line("ready", Duration::from_millis(100)).is_none() && !is_ready(admin) {
+        let ended = process.await_exit(Duration::ZERO);
+        assert!(ended.is_none(), "the gateway ended with {ended:?}:\n{}", process.log());
+        assert!(Instant::now() < deadline, "the gateway is not ready:\n{}", process.log());
+    }
+    process
+}
+
+fn is_ready(admin: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(admin) else { return false };
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    stream.write_all(request.as_bytes()).is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.starts_with("HTTP/1.1 200")
+}
+
+/// An authority and a certificate of the gateway, as `ca.pem`, `cert.pem` and `key.pem`.
+fn certificates(folder: &Path) {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate with its issuer's name for self-signed.
+    authority.distinguished_name.push(DnType::CommonName, "authority of a test");
+    let authority_key = KeyPair::generate().unwrap();
+    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let authority = Authority::new(authority, authority_key);
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
+    std::fs::write(folder.join("ca.pem"), authority_pem).unwrap();
+    std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+}

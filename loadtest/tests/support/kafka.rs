@@ -1,0 +1,315 @@
+//! Real Apache Kafka: one broker in KRaft mode with Kafka's own authorizer, from the jars of `make setup`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::create_acls_request::AclCreation;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::{
+    CreateAclsRequest, CreateTopicsRequest, FindCoordinatorRequest, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use sluicegate_loadtest::client::{Connection, PlainLogin};
+use tempfile::TempDir;
+
+use super::process::Process;
+use super::{PATIENCE, START_PATIENCE, free_addresses};
+
+/// Where a listener that clients must never learn of lives: another loopback address than everything else here.
+pub const HIDDEN_HOST: &str = "127.0.0.2";
+
+/// Who may log in to the broker itself, with `password_of`. The first two pass every check; the last two have only
+/// the rights that [`Kafka::permit`] gives them.
+const USERS: [&str; 4] = [GATEWAY_USER, "alice", "bob", "carol"];
+
+/// The account that the gateway uses.
+pub const GATEWAY_USER: &str = "gateway";
+
+/// A running cluster of one broker, which others may join.
+pub struct Kafka {
+    node: Node,
+    controller: SocketAddr,
+}
+
+/// One running broker.
+pub struct Node {
+    process: Process,
+    open: SocketAddr,
+    guarded: SocketAddr,
+    _directory: TempDir,
+}
+
+impl Kafka {
+    /// The broker that all tests of this run share, or `None`, with a printed line, where the jars are not named.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Kafka>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| home().map(|home| Self::start(&home)));
+        if shared.is_none() {
+            super::skip("SLUICEGATE_KAFKA_HOME is not set (make test sets it)");
+        }
+        shared.as_ref()
+    }
+
+    /// Starts a cluster of one node, which is broker 1 and its controller, and waits until it serves.
+    pub fn start(home: &Path) -> Self {
+        let [controller] = free_addresses("127.0.0.1");
+        let kafka = Self { node: Node::start(home, 1, controller), controller };
+        kafka.await_coordinators();
+        kafka
+    }
+
+    /// Adds a broker to the cluster and waits until it serves. It ends with the returned value.
+    pub fn join(&self, home: &Path, id: i32) -> Node {
+        Node::start(home, id, self.controller)
+    }
+
+    /// Waits for the coordinators of groups and of transactions: asking for one makes the broker create its topic.
+    fn await_coordinators(&self) {
+        let deadline = Instant::now() + SETTLING;
+        let mut connection = self.connect();
+        for kind in [0, 1] {
+            let keys = vec![StrBytes::from_static_str("any")];
+            let request =
+                FindCoordinatorRequest::default().with_key_type(kind).with_coordinator_keys(keys);
+            while connection.call(4, &request).unwrap().coordinators[0].error_code != 0 {
+                assert!(Instant::now() < deadline, "no coordinator of kind {kind}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    /// SASL_PLAINTEXT (PLAIN and SCRAM) on [`HIDDEN_HOST`]: what the gateway connects to.
+    pub fn guarded(&self) -> SocketAddr {
+        self.node.guarded
+    }
+
+    /// A connection without login that may do everything: for the tests themselves.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.node.open, PATIENCE).unwrap()
+    }
+
+    /// A connection to the listener that wants a login.
+    pub fn connect_as(&self, user: &str) -> Connection {
+        let mut connection = Connection::open(self.node.guarded, PATIENCE).unwrap();
+        connection.login(&login_of(user)).unwrap();
+        connection
+    }
+
+    /// Creates a topic and returns when the broker leads all of its partitions.
+    pub fn create_topic(&self, name: &str, partitions: i32) {
+        self.create_topic_with(name, partitions, &[]);
+    }
+
+    /// As [`Kafka::create_topic`], with topic configuration.
+    pub fn create_topic_with(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        self.request_topic(name, partitions, configs);
+        super::front::await_leaders(&mut self.connect(), name, partitions);
+    }
+
+    /// As [`Kafka::create_topic`], in a cluster of several brokers: their clients wait for the leaders.
+    pub fn create_topic_anywhere(&self, name: &str, partitions: i32) {
+        self.request_topic(name, partitions, &[]);
+    }
+
+    fn request_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        let configs = configs.iter().map(|(name, value)| {
+            CreatableTopicConfig::default()
+                .with_name(StrBytes::from_string((*name).to_owned()))
+                .with_value(Some(StrBytes::from_string((*value).to_owned())))
+        });
+        let topic = CreatableTopic::default()
+            .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+            .with_configs(configs.collect());
+        let request =
+            CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+        let response = self.connect().call(7, &request).unwrap();
+        assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0]);
+    }
+
+    /// Gives a user of the broker itself a right, as `kafka-acls` would.
+    pub fn permit(&self, user: &str, kind: Kind, name: &str, operation: Operation) {
+        let acl = AclCreation::default()
+            .with_resource_type(kind as i8)
+            .with_resource_name(StrBytes::from_string(name.to_owned()))
+            .with_resource_pattern_type(3)
+            .with_principal(StrBytes::from_string(format!("User:{user}")))
+            .with_host(StrBytes::from_static_str("*"))
+            .with_operation(operation as i8)
+            .with_permission_type(3);
+        let request = CreateAclsRequest::default().with_creations(vec![acl]);
+        let response = self.connect().call(3, &request).unwrap();
+        assert_eq!(response.results[0].error_code, 0, "{:?}", response.results[0]);
+    }
+}
+
+impl Node {
+    fn start(home: &Path, id: i32, controller: SocketAddr) -> Self {
+        let directory = tempfile::Builder::new().prefix("sluicegate-kafka-").tempdir().unwrap();
+        let [open] = free_addresses("127.0.0.1");
+        let [guarded] = free_addresses(HIDDEN_HOST);
+        let folder = directory.path();
+        let properties = folder.join("server.properties");
+        let text = server_properties(folder, id, [open, guarded, controller]);
+        std::fs::write(&properties, text).unwrap();
+        std::fs::write(folder.join("log4j2.properties"), LOGGING).unwrap();
+        format_storage(home, folder, &properties, id);
+        let mut serve = java(home, folder, "-Xmx512m", "kafka.Kafka");
+        serve.push(properties.into_os_string());
+        let process = Process::start("kafka", serve, folder);
+        let ready = process.await_line("Kafka Server started", START_PATIENCE);
+        assert!(ready.is_some(), "Kafka did not start:\n{}", process.log());
+        Self { process, open, guarded, _directory: directory }
+    }
+}
+
+/// The command line of one of Kafka's programs.
+fn java(home: &Path, folder: &Path, memory: &str, main: &str) -> Vec<OsString> {
+    let mut logging = OsString::from("-Dlog4j2.configurationFile=");
+    logging.push(folder.join("log4j2.properties"));
+    let libraries = home.join("libs").join("*").into_os_string();
+    let options = ["java", "-XX:+UseSerialGC", memory].map(OsString::from);
+    [options.to_vec(), vec![logging, "-cp".into(), libraries, main.into()]].concat()
+}
+
+fn format_storage(home: &Path, folder: &Path, properties: &Path, id: i32) {
+    let mut format = java(home, folder, "-Xmx128m", "kafka.tools.StorageTool");
+    // The compiler's second tier pays only in long runs, and formatting is short.
+    format.insert(1, "-XX:TieredStopAtLevel=1".into());
+    format.extend(["format", "-t", "SluicegateTestClusterA", "-c"].map(OsString::from));
+    format.push(properties.into());
+    // Users are part of the controller's first snapshot.
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"].iter().filter(|_| id == 1) {
+        let password = password_of(GATEWAY_USER);
+        format.push("--add-scram".into());
+        format.push(format!("{mechanism}=[name={GATEWAY_USER},password={password}]").into());
+    }
+    let output = Command::new(&format[0]).args(&format[1..]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Kinds of resource of Kafka's ACLs, by their numbers on the wire.
+#[derive(Clone, Copy, Debug)]
+#[repr(i8)]
+pub enum Kind {
+    Topic = 2,
+    Group = 3,
+    Cluster = 4,
+    TransactionalId = 5,
+}
+
+/// Operations of Kafka's ACLs, by their numbers on the wire.
+#[derive(Clone, Copy, Debug)]
+#[repr(i8)]
+pub enum Operation {
+    Read = 3,
+    Write = 4,
+    Describe = 8,
+}
+
+/// The password of one of the broker's own users.
+pub fn password_of(user: &str) -> String {
+    format!("{user}-password")
+}
+
+/// The login of one of the broker's own users.
+pub fn login_of(user: &str) -> PlainLogin {
+    PlainLogin { username: user.to_owned(), password: password_of(user) }
+}
+
+/// The folder with Kafka's jars, where it is named.
+pub fn home() -> Option<PathBuf> {
+    let home = PathBuf::from(std::env::var_os("SLUICEGATE_KAFKA_HOME")?);
+    assert!(home.join("libs").is_dir(), "no libs folder in {}: run make setup", home.display());
+    Some(home)
+}
+
+fn server_properties(
+    directory: &Path,
+    id: i32,
+    [open, guarded, controller]: [SocketAddr; 3],
+) -> String {
+    let (roles, controller_listener) = match id {
+        1 => ("broker,controller", format!(",CONTROLLER://{controller}")),
+        _ => ("broker", String::new()),
+    };
+    let mut users = String::new();
+    for user in USERS {
+        write!(users, " user_{user}=\"{}\"", password_of(user)).unwrap();
+    }
+    let login = "org.apache.kafka.common.security";
+    let log = directory.join("log").display().to_string();
+    let properties = BTreeMap::from([
+        ("process.roles", roles.to_owned()),
+        ("node.id", id.to_string()),
+        ("log.dirs", log),
+        ("controller.quorum.voters", format!("1@{controller}")),
+        ("controller.listener.names", "CONTROLLER".to_owned()),
+        ("listeners", format!("OPEN://{open},GUARDED://{guarded}{controller_listener}")),
+        ("advertised.listeners", format!("OPEN://{open},GUARDED://{guarded}")),
+        (
+            "listener.security.protocol.map",
+            "OPEN:PLAINTEXT,GUARDED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+        ),
+        ("inter.broker.listener.name", "OPEN".to_owned()),
+        ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned()),
+        (
+            "listener.name.guarded.plain.sasl.jaas.config",
+            format!("{login}.plain.PlainLoginModule required{users};"),
+        ),
+        (
+            "listener.name.guarded.scram-sha-256.sasl.jaas.config",
+            format!("{login}.scram.ScramLoginModule required;"),
+        ),
+        (
+            "listener.name.guarded.scram-sha-512.sasl.jaas.config",
+            format!("{login}.scram.ScramLoginModule required;"),
+        ),
+        (
+            "authorizer.class.name",
+            "org.apache.kafka.metadata.authorizer.StandardAuthorizer".to_owned(),
+        ),
+        ("super.users", "User:ANONYMOUS;User:gateway;User:alice".to_owned()),
+    ]);
+    let mut text = SERVER.to_owned();
+    for (name, value) in properties {
+        writeln!(text, "{name}={value}").unwrap();
+    }
+    text
+}
+
+/// Patience for things that a broker does by itself, such as electing leaders.
+pub const SETTLING: Duration = Duration::from_secs(20);
+
+/// What does not depend on the run: one replica of everything, few partitions, no waiting for members.
+const SERVER: &str = "\
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=2
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=2
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+num.network.threads=2
+num.io.threads=4
+log.cleaner.enable=false
+";
+
+const LOGGING: &str = "\
+rootLogger.level=INFO
+rootLogger.appenderRef.out.ref=out
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d{HH:mm:ss,SSS} %p %c{1} %m%n
+";

@@ -1,0 +1,40 @@
+//! The stage on which the end-to-end tests play: real Kafka, the gateway, tokens, and real clients.
+
+pub mod clients;
+pub mod front;
+pub mod gateway;
+pub mod kafka;
+pub mod process;
+pub mod records;
+pub mod tokens;
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+/// Longer than anything that a test waits for in good health, also on a machine with other things to do.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same for a JVM's start, which may share a small machine with compilers.
+pub const START_PATIENCE: Duration = Duration::from_secs(180);
+
+/// Says on the terminal, past the test runner's capture, that a test did nothing, and why.
+pub fn skip(why: &str) {
+    let thread = std::thread::current();
+    let line = format!("skipped {}: {why}\n", thread.name().unwrap_or("test"));
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// `N` loopback addresses on `host` that nothing listened on a moment ago, all different.
+pub fn free_addresses<const N: usize>(host: &str) -> [SocketAddr; N] {
+    let listeners: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind((host, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+/// A name that no other test of this run uses.
+pub fn unique(stem: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}

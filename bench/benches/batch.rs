@@ -1,0 +1,116 @@
+//! Batches under a plan: each codec masked, beside decompressing and compressing the same bytes
+//! with it.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use secrecy::SecretSlice;
+use sluicegate::kafka::batch::codec::Codecs;
+use sluicegate::kafka::batch::rewrite::{BatchRewrite, Edit, Part, Step};
+use sluicegate::kafka::batch::write::{NewBatch, NewRecord};
+use sluicegate::kafka::batch::{Batches, Codec};
+use sluicegate::path::mask::{MaskBuffers, mask_records};
+use sluicegate_actors::masking::{MaskPlan, RulesFile, compile};
+
+const RULES: &str = "
+labels: { pci: { method: keep-last, n: 4 }, pii: { method: redact } }
+rules:
+  - topics: [t]
+    fields: { card.number: pci, customer.email: pii, customer.name: pii }
+";
+const RECORDS: i32 = 64;
+
+/// Replaces the first value by itself: a batch goes through its codec both ways, and nothing else
+/// is done to it.
+struct Touch {
+    value: Vec<u8>,
+    done: bool,
+}
+
+impl Edit for Touch {
+    fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Option<&[u8]> {
+        if self.done || part != Part::Value {
+            return None;
+        }
+        self.done = true;
+        self.value.clear();
+        self.value.extend_from_slice(bytes);
+        Some(&self.value)
+    }
+}
+
+fn plan() -> MaskPlan {
+    let files = [RulesFile { name: "bench.yaml", text: RULES }];
+    compile(&files, Some(&SecretSlice::from(vec![7; 32])))
+        .ok()
+        .and_then(|rules| rules.plan("t", |_| false))
+        .unwrap_or_else(|| std::process::abort())
+}
+
+fn batch(codec: Codec) -> Bytes {
+    let records: Vec<NewRecord> = (0..RECORDS)
+        .map(|index| {
+            let value = format!(
+                r#"{{"id":"pay_{index}","created":"2026-11-21T21:43:{:02}Z","amount":{},"customer":{{"name":"Ann {index}","email":"ann{index}@example.com"}},"card":{{"brand":"visa","number":"411111111111{:04}"}},"text":"{}"}}"#,
+                index % 60,
+                index * 1_317,
+                index * 31,
+                "Some words that repeat as words do, and others. ".repeat(16),
+            );
+            NewRecord {
+                offset_delta: index,
+                key: Some(format!("key-{index}").into_bytes()),
+                value: Some(value.into_bytes()),
+                ..NewRecord::default()
+            }
+        })
+        .collect();
+    NewBatch { codec, ..NewBatch::default() }
+        .write(&records, &mut Codecs::new())
+        .unwrap_or_else(|_| std::process::abort())
+}
+
+fn through(codecs: &mut Codecs, bytes: &Bytes, edit: &mut impl Edit) -> usize {
+    let batch =
+        Batches::new(bytes).next().and_then(Result::ok).unwrap_or_else(|| std::process::abort());
+    let mut rewrite = BatchRewrite::start(codecs, &batch, bytes, 32 << 20)
+        .unwrap_or_else(|_| std::process::abort());
+    loop {
+        match rewrite.step(codecs, edit) {
+            Ok(Step::More) => {}
+            Ok(Step::Changed(batch)) => return batch.len(),
+            Ok(Step::Unchanged) => return bytes.len(),
+            Err(_) => std::process::abort(),
+        }
+    }
+}
+
+fn codecs(criterion: &mut Criterion) {
+    let plan = plan();
+    let mut group = criterion.benchmark_group("batch");
+    let plain = batch(Codec::None).len();
+    group.throughput(Throughput::Bytes(u64::try_from(plain).unwrap_or(0)));
+    for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let bytes = batch(codec);
+        let mut codecs = Codecs::new();
+        let mut touch = Touch { value: Vec::new(), done: false };
+        group.bench_function(format!("{codec}, through its codec"), |bencher| {
+            bencher.iter(|| {
+                touch.done = false;
+                through(&mut codecs, black_box(&bytes), &mut touch)
+            });
+        });
+        let mut buffers = MaskBuffers::new();
+        group.bench_function(format!("{codec}, three fields masked"), |bencher| {
+            bencher.iter(|| {
+                mask_records(black_box(bytes.clone()), &plan, &mut buffers)
+                    .map_or_else(|_| std::process::abort(), |masked| masked.size)
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, codecs);
+criterion_main!(benches);

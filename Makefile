@@ -1,0 +1,25 @@
+# The commands of the README. All of them build in one profile, because RocksDB's C++ is compiled once per profile.
+
+.PHONY: help setup test bench lint
+.DEFAULT_GOAL := help
+
+SHELL := /bin/bash
+environment := source scripts/environment.sh &&
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: system packages, Kafka's jars, test clients (quick the second time)
+	@scripts/setup.sh
+
+test: setup ## unit tests, and end to end against real Kafka with the Java client and librdkafka
+	@$(environment) cargo build --release --workspace --all-targets
+	@$(environment) cargo test --release --workspace
+
+bench: setup ## criterion, one bench per step of the path, then the gateway beside the bare relay
+	@$(environment) cargo build --release --workspace
+	@$(environment) cargo bench --workspace
+	@$(environment) scripts/bench.sh
+
+lint: setup ## format, clippy, documentation, and dependencies where cargo-deny is there
+	@$(environment) scripts/lint.sh

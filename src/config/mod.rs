@@ -16,7 +16,7 @@ pub use load::ConfigError;
 /// What the gateway runs with: every name resolved, every path absolute or relative to the working directory.
 #[derive(Debug)]
 pub struct Config {
-    /// Record log, keys and tickets live here.
+    /// The record log and its keys live here.
     pub data_dir: PathBuf,
     /// Number of shards; each is pinned to a core.
     pub shards: usize,
@@ -36,7 +36,7 @@ pub struct Config {
     pub recording: Recording,
     /// Groups that a policy may name in `@approvers`.
     pub approvers: Vec<String>,
-    /// The admin API's address, where configured.
+    /// The admin API's address, where configured; nothing listens there yet.
     pub admin_bind: Option<SocketAddr>,
 }
 

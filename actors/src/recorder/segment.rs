@@ -116,7 +116,7 @@ pub struct Frame {
 pub enum Step {
     /// A whole frame; the reader stands behind it.
     Frame(Frame),
-    /// The end of the file, for now.
+    /// The end of what is written so far.
     End,
     /// Bytes that are no whole frame, with no frame behind them: being written, or torn by a crash.
     Tail {

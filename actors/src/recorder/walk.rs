@@ -86,7 +86,7 @@ pub enum WalkStep {
     },
     /// It passed an entry.
     Entry(Frame),
-    /// It is at the end, for now.
+    /// It is at the end of what is written so far.
     End {
         /// Bytes behind the last whole entry: being written, or torn by a crash.
         tail_bytes: u64,

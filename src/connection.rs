@@ -31,7 +31,7 @@ use crate::path::masking::{Done, Job};
 use crate::path::record::{Note, Trace};
 use crate::path::socket::Socket;
 use crate::path::upstream::Upstream;
-use crate::path::{Fate, Path, Pending};
+use crate::path::{Attempt, Fate, Path, Pending};
 use crate::shard::{Accepted, Door, Shard};
 use crate::{clock, limits};
 
@@ -94,6 +94,8 @@ enum Next {
     Answer(Bytes),
     /// Bytes of the broker came.
     BrokerBytes,
+    /// The answer that comes first is on hold.
+    Held,
     /// Everything is delivered.
     Done,
 }
@@ -376,7 +378,7 @@ impl Link {
     /// read.
     async fn carry_complete(&self, reader: &mut FrameReader) -> Result<(), Ended> {
         let (mut run, mut at) = (0_usize, 0_usize);
-        let mut looked_up = false;
+        let mut attempt = Attempt::default();
         while let Some(size) = reader.complete(at).map_err(Ended::ClientFrame)? {
             if self.queue.is_full() {
                 self.forward(reader.bytes().get(run..at)).await?;
@@ -388,10 +390,10 @@ impl Link {
             }
             let end = at.saturating_add(size.bytes());
             let frame = reader.bytes_mut().get_mut(at..end).unwrap_or_default();
-            let fate = self.path.carry_request(frame, looked_up, &mut |pending| {
+            let fate = self.path.carry_request(frame, &attempt, &mut |pending| {
                 self.queue.push(pending);
             })?;
-            looked_up = false;
+            let tried = std::mem::take(&mut attempt);
             match fate {
                 Fate::Forward => {
                     at = end;
@@ -401,7 +403,14 @@ impl Link {
                     self.forward(reader.bytes().get(run..at)).await?;
                     run = at;
                     self.look_again().await;
-                    looked_up = true;
+                    attempt = Attempt { looked_up: true, ..tried };
+                    continue;
+                }
+                Fate::Ask(requests) => {
+                    self.forward(reader.bytes().get(run..at)).await?;
+                    run = at;
+                    let ticket = self.shard.shared.control.ask_approval(requests).await;
+                    attempt = Attempt { ticket: Some(ticket), ..tried };
                     continue;
                 }
                 Fate::Answered => self.forward(reader.bytes().get(run..at)).await?,
@@ -505,6 +514,8 @@ impl Link {
                     reader.admit().await.map_err(Ended::BrokerFrame)?;
                     self.deliver_complete(&mut reader).await?;
                 }
+                // Nothing can be delivered before it, so nothing is read meanwhile either.
+                Next::Held => sleep(limits::HOLD_LOOK).await,
                 Next::Done => return Ok(()),
             }
         }
@@ -610,18 +621,6 @@ impl Queue {
     fn push(&self, pending: Pending) {
         let mut state = self.state.borrow_mut();
         state.bytes = state.bytes.saturating_add(pending.frame_bytes());
-        if let Pending::Held { until, .. } = &pending {
-            // A held answer has nobody to wake the loop when it is due.
-            let rest = until.saturating_duration_since(clock::monotonic());
-            let waker = state.responder.clone();
-            glommio::spawn_local(async move {
-                sleep(rest).await;
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
-            })
-            .detach();
-        }
         state.pending.push_back(pending);
     }
 
@@ -648,6 +647,9 @@ impl Queue {
         if let Some(answer) = self.due_answer(path) {
             return Poll::Ready(Next::Answer(answer));
         }
+        if self.front_is_held() {
+            return Poll::Ready(Next::Held);
+        }
         let mut state = self.state.borrow_mut();
         if state.is_last && state.pending.is_empty() {
             return Poll::Ready(Next::Done);
@@ -662,7 +664,7 @@ impl Queue {
         let due = match state.pending.front()? {
             Pending::Answer(_) => true,
             Pending::Held { until, epoch, .. } => {
-                *until <= clock::monotonic() || *epoch != path.epoch()
+                state.is_last || *until <= clock::monotonic() || *epoch != path.epoch()
             }
             Pending::Broker(_) => false,
         };

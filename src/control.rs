@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_lite::FutureExt;
 use glommio::timer::sleep;
 use secrecy::SecretString;
+use sluicegate_actors::approval::ticket::ApprovalRequest;
 use sluicegate_actors::auth::token::TokenError;
 use sluicegate_actors::runtime;
 use sluicegate_actors::session::{OpenError, OpenSession, SessionLease, Subscriber};
@@ -119,6 +120,36 @@ impl Control {
         let lease = in_time(self.actors.sessions.open(request)).await??;
         drop(permit);
         Ok(lease)
+    }
+
+    /// Asks for approvals; what the client is told of its tickets, or why it has none.
+    pub async fn ask_approval(&self, requests: Vec<ApprovalRequest>) -> String {
+        let approvers: Vec<String> = requests
+            .iter()
+            .map(|request| {
+                let groups = request.rules.iter().flat_map(|rule| &rule.approvers);
+                groups.map(String::as_str).collect::<Vec<_>>().join(", ")
+            })
+            .collect();
+        let opened = async {
+            let permit = Permit::take()?;
+            let opened = in_time(self.actors.approvals.open(requests)).await?;
+            drop(permit);
+            Ok::<_, AskError>(opened)
+        };
+        let opened = match opened.await {
+            Ok(opened) => opened,
+            Err(error) => return format!("policy holds this, and there is no ticket: {error}"),
+        };
+        let told = opened.iter().zip(approvers).map(|(ticket, approvers)| match ticket {
+            Ok(ticket) => {
+                format!("policy holds this: ticket {} waits for {approvers}", ticket.as_str())
+            }
+            Err(error) => format!("policy holds this, and there is no ticket: {error}"),
+        });
+        let mut text = told.collect::<Vec<_>>().join("; ");
+        text.truncate(text.floor_char_boundary(limits::HOLD_TEXT_BYTES_MAX));
+        text
     }
 
     /// The first address of a host.

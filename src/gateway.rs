@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use futures_channel::{mpsc, oneshot};
 use futures_rustls::TlsAcceptor;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use sluicegate_actors::approval::{DeskConfiguration, GrantTable};
 use sluicegate_actors::auth::issuers::IssuerConfiguration;
 use sluicegate_actors::auth::rules::IssuerSettings;
 use sluicegate_actors::auth::source::{KeySource, PlainHttp};
@@ -34,6 +35,7 @@ use thiserror::Error;
 use crate::acceptor::{Acceptor, AcceptorError};
 use crate::cluster::{ClusterTask, ClusterView};
 use crate::config::{Config, Issuer, Jwks, RecordSync, TlsFiles};
+use crate::console::{self, ConsoleError};
 use crate::control::Control;
 use crate::path::record::RecordLog;
 use crate::shard::{Command, Shard, Shared};
@@ -87,6 +89,9 @@ pub enum StartError {
     /// A port.
     #[error(transparent)]
     Acceptor(#[from] AcceptorError),
+    /// The admin API.
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
     /// An executor.
     #[error("a shard cannot start: {0}; run `sluicegate check`")]
     Executor(String),
@@ -142,12 +147,15 @@ impl Gateway {
         let tls = acceptors(&config)?;
         let rules = mask_rules(&config)?.map(Arc::new);
         let damaged = Arc::new(AtomicBool::new(false));
-        let sources = sources(&config, &policies, rules, &control_log, &damaged);
-        let actors = control_configuration(&config, sources)?;
+        let grants = GrantTable::default();
+        let sources = sources(&config, &policies, rules, &grants, &control_log, &damaged);
+        let desk = desk(&config, &policies, grants, &control_log);
+        let actors = control_configuration(&config, sources, desk)?;
         let control_plane = ControlPlane::start(actors)?;
         let control =
             Control::new(control_plane.control().clone(), control_plane.runtime().clone());
         watch_policies(&control_plane, &policies, &control_log);
+        console::open(&config, &control_plane)?;
         let mut views = BTreeMap::new();
         let mut tasks = Vec::new();
         for name in config.clusters.keys() {
@@ -333,11 +341,28 @@ fn open_logs(
     Ok((logs, ControlLog::new(open(CONTROL_SHARD)?)))
 }
 
+/// What the approval desk works with.
+fn desk(
+    config: &Config,
+    policies: &Arc<Policies>,
+    grants: GrantTable,
+    log: &Arc<ControlLog>,
+) -> DeskConfiguration {
+    let (policies, log) = (Arc::clone(policies), Arc::clone(log));
+    DeskConfiguration {
+        file: config.data_dir.join("approvals.json"),
+        record: Arc::new(move |event| log.desk(event).map_err(|error| error.to_string())),
+        policy: Arc::new(move || policies.bundle().hash()),
+        grants,
+    }
+}
+
 /// What the actors of every session compile with.
 fn sources(
     config: &Config,
     policies: &Arc<Policies>,
     rules: Option<Arc<Rules>>,
+    grants: &GrantTable,
     log: &Arc<ControlLog>,
     damaged: &Arc<AtomicBool>,
 ) -> SessionSources {
@@ -346,18 +371,19 @@ fn sources(
         .iter()
         .map(|listener| (listener.name.clone(), listener.cluster.clone()))
         .collect();
-    let policies = Arc::clone(policies);
+    let (policies, grants, level) =
+        (Arc::clone(policies), grants.clone(), config.recording.payload);
     let (opening, closing, damaged) = (Arc::clone(log), Arc::clone(log), Arc::clone(damaged));
     let refused = |kind, reason: String| PartError { kind, reason };
     SessionSources {
         policy: Arc::new(move |facts| {
             let cluster = clusters.get(&*facts.listener).map_or("", String::as_str);
-            let compiled = policies.compile(facts, cluster, Vec::new(), clock::wall());
+            let compiled = policies.compile(facts, cluster, clock::wall());
             compiled.map(Arc::new).map_err(|error| refused(PartKind::Policy, error.to_string()))
         }),
-        approval: Arc::new(|_| Ok(Arc::new(0))),
+        approval: Arc::new(move |facts| Ok(grants.of(&facts.identity.principal()))),
         masking: Arc::new(move |_| Ok(rules.clone())),
-        recorder: Arc::new(|_| Ok(Arc::new(0))),
+        recorder: Arc::new(move |_| Ok(level)),
         opened: Arc::new(move |facts| {
             if damaged.load(Ordering::Relaxed) {
                 let reason = "the record log is damaged".to_owned();
@@ -377,6 +403,7 @@ fn sources(
 fn control_configuration(
     config: &Config,
     sources: SessionSources,
+    approvals: DeskConfiguration,
 ) -> Result<ControlPlaneConfiguration, StartError> {
     let issuers = config
         .issuers
@@ -386,6 +413,7 @@ fn control_configuration(
     Ok(ControlPlaneConfiguration {
         issuers,
         sources,
+        approvals,
         sessions_max: SESSIONS_MAX,
         clock: system_clock(),
         failed: Arc::new(|name| tracing::error!(actor = name, "alarm: an actor failed for good")),

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+pub mod console;
 pub mod control;
 pub mod error;
 pub mod gateway;

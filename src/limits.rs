@@ -55,6 +55,9 @@ pub const ASK_MS_MAX: Duration = Duration::from_secs(10);
 /// Questions of one shard that wait for the control plane. Ractor's mailboxes are unbounded; this is their bound.
 pub const ASKS_IN_FLIGHT_MAX: usize = 1024;
 
+/// Connections of the admin API; its callers are people and their scripts.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
 /// Connections of one shard, those before login included (`faults.md` §4.5).
 pub const CONNECTIONS_PER_SHARD_MAX: usize = 16_384;
 
@@ -88,6 +91,20 @@ pub const CLUSTER_ANSWER_MS_MAX: Duration = Duration::from_secs(5);
 /// Longest wait of a held fetch; Kafka clients ask for 500 ms, and none may hold a slot for longer than its own
 /// request timeout (30 s by default).
 pub const HOLD_MS_MAX: Duration = Duration::from_secs(30);
+
+/// Time between two looks at a held fetch for a grant: at most this much later it is answered.
+pub const HOLD_LOOK: Duration = Duration::from_millis(100);
+
+/// Questions to approvers of one request, one for each action and set of rules; what is beyond them is asked when the
+/// client comes again.
+pub const HOLD_QUESTIONS_MAX: usize = 16;
+
+/// What a client is told of its tickets is cut to it.
+pub const HOLD_TEXT_BYTES_MAX: usize = 512;
+
+/// Producers and partitions of one connection that wait for a refused batch to come again: some 100 bytes each. Kafka's
+/// producers have one id, so this is partitions of one broker.
+pub const HELD_SEQUENCES_MAX: usize = 16_384;
 
 /// Decisions of a session that read the time are kept for at most this long (DESIGN: 1 s).
 pub const TIMED_DECISION_MS_MAX: i64 = 1_000;

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  RootActor ──┬── IssuerKeysActor      signing keys of issuers
+//!              ├── DeskActor            tickets and grants
 //!              └── SessionsActor ──── SessionActor ×n
 //! ```
 //!
@@ -17,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::approval::{Approvals, DeskActor, DeskConfiguration};
 use crate::auth::issuers::{IssuerConfiguration, IssuerKeysActor, Issuers, IssuersError};
 use crate::session::{SessionSources, Sessions, SessionsActor};
 use crate::supervisor::{Address, Child, Recovery};
@@ -38,6 +40,8 @@ pub struct ControlPlaneConfiguration {
     pub issuers: Vec<IssuerConfiguration>,
     /// What the actors of every session compile with.
     pub sources: SessionSources,
+    /// What the approval desk works with.
+    pub approvals: DeskConfiguration,
     /// The most sessions at a time; [`SESSIONS_MAX`] by default.
     pub sessions_max: usize,
     /// Tells the time.
@@ -60,6 +64,8 @@ pub struct Control {
     pub issuers: Issuers,
     /// Opens sessions.
     pub sessions: Sessions,
+    /// Opens and answers tickets.
+    pub approvals: Approvals,
 }
 
 /// Why the control plane does not start.
@@ -89,6 +95,7 @@ pub struct RootActor {
 pub struct RootTree {
     issuers: Child<IssuerKeysActor>,
     sessions: Child<SessionsActor>,
+    desk: Child<DeskActor>,
 }
 
 /// The clock of the machine.
@@ -157,11 +164,12 @@ impl Control {
     pub async fn start(
         configuration: ControlPlaneConfiguration,
     ) -> Result<(Self, ActorRef<RootMessage>), ControlPlaneError> {
-        let ControlPlaneConfiguration { issuers, sources, sessions_max, clock, failed } =
+        let ControlPlaneConfiguration { issuers, sources, approvals, sessions_max, clock, failed } =
             configuration;
         let (keys, snapshot) = IssuerKeysActor::new(issuers, Arc::clone(&clock))?;
         let keys_address = Address::vacant();
         let sessions_address = Address::vacant();
+        let desk_address = Address::vacant();
         let control = Self {
             issuers: Issuers::new(
                 keys_address.clone(),
@@ -170,12 +178,19 @@ impl Control {
                 Arc::clone(&clock),
             ),
             sessions: Sessions::new(sessions_address.clone()),
+            approvals: Approvals::new(desk_address.clone()),
+        };
+        let desk = DeskActor {
+            configuration: approvals,
+            sessions: control.sessions.clone(),
+            clock: Arc::clone(&clock),
         };
         let registry =
             SessionsActor { sources, clock, sessions_max, own_address: sessions_address.clone() };
         let tree = RootTree {
             issuers: Child::new(keys, (), keys_address),
             sessions: Child::new(registry, (), sessions_address),
+            desk: Child::new(desk, (), desk_address),
         };
         let (root, _) = Actor::spawn(None, RootActor { failed }, tree).await?;
         Ok((control, root))
@@ -194,6 +209,7 @@ impl Actor for RootActor {
     ) -> Result<Self::State, ActorProcessingErr> {
         tree.issuers.start(myself.get_cell()).await?;
         tree.sessions.start(myself.get_cell()).await?;
+        tree.desk.start(myself.get_cell()).await?;
         Ok(tree)
     }
 
@@ -215,6 +231,8 @@ impl Actor for RootActor {
             ("issuer keys", tree.issuers.recover(&own).await)
         } else if tree.sessions.is(child.get_id()) {
             ("sessions", tree.sessions.recover(&own).await)
+        } else if tree.desk.is(child.get_id()) {
+            ("approval desk", tree.desk.recover(&own).await)
         } else {
             return Ok(());
         };

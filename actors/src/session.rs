@@ -16,13 +16,10 @@
 //! and the connections must end: a session is never unguarded. That holds even where the
 //! `SessionActor` itself panics or is killed, because the publication closes when it is dropped.
 //!
-//! # To give an actor its real part
-//!
-//! 1. Point its alias below ([`PolicyPart`], …) at the compiled type.
-//! 2. Give its compile function to [`SessionSources`]. It runs at the opening, after a restart, and
-//!    whenever [`Sessions::recompile`] names its [`PartKind`]; it reads the process-wide snapshot
-//!    of its subject (policy bundle, grants, masks) at that moment. An error closes the session.
-//! 3. An actor with duties beyond compiling gets a file of its own, like [`AuthActor`].
+//! A part is compiled by a function of [`SessionSources`]: at the opening, after a restart, and whenever
+//! [`Sessions::recompile`] names its [`PartKind`]. It reads the process-wide snapshot of its subject (policy bundle,
+//! grants, masks) at that moment. An error closes the session. An actor with duties beyond compiling has a file of its
+//! own, like [`AuthActor`].
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,7 +29,8 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 
 use crate::auth::{AuthActor, AuthArguments, AuthMessage};
 use crate::masking::rules::Rules;
-use crate::policy::snapshot::PolicySnapshot;
+use crate::policy::snapshot::{Grants, PolicySnapshot};
+use crate::recorder::RecordLevel;
 use crate::runtime::Clock;
 use crate::supervisor::{Address, Child, Recovery};
 use crate::vocabulary::{Identity, SessionId, UnixMillis};
@@ -50,17 +48,17 @@ pub use registry::{
 /// What the auth actor publishes: the identity, with the latest end among the session's tokens.
 pub type AuthPart = Arc<Identity>;
 
-/// What the policy actor publishes: the identity's slice of the bundle.
+/// What the policy actor publishes: the identity's slice of the bundle, without grants.
 pub type PolicyPart = Arc<PolicySnapshot>;
 
-/// What the approval actor publishes: the epoch of the grants.
-pub type ApprovalPart = Arc<u64>;
+/// What the approval actor publishes: what the identity was granted.
+pub type ApprovalPart = Grants;
 
 /// What the masking actor publishes: the mask rules, from which a shard makes a plan for each topic that is read.
 pub type MaskingPart = Option<Arc<Rules>>;
 
-/// What the recorder actor publishes: the epoch of the recording level.
-pub type RecorderPart = Arc<u64>;
+/// What the recorder actor publishes: how much of what the session does is recorded.
+pub type RecorderPart = RecordLevel;
 
 /// Everything that the five actors published, as one.
 #[derive(Clone, Debug)]

@@ -69,7 +69,7 @@ fn session(bundle: &Bundle, groups: &[&str]) -> (Arc<Slice>, Asker) {
 fn decide(criterion: &mut Criterion) {
     let bundle = thousand();
     let (slice, asker) = session(&bundle, &["analysts", "team-7"]);
-    let snapshot = PolicySnapshot::new(Arc::clone(&slice), asker, Vec::new());
+    let snapshot = PolicySnapshot::new(Arc::clone(&slice), asker);
     let mut cache = DecisionCache::new();
     criterion.bench_function("decide/warm", |bencher| {
         bencher.iter(|| {

@@ -19,6 +19,7 @@
 
 mod support;
 
+mod approve;
 mod brokers;
 mod drain;
 mod faults;

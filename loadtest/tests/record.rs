@@ -18,7 +18,7 @@ use crate::support::{PATIENCE, unique};
 const READER: Person = Person { name: "rita", groups: &["readers"] };
 
 /// The sessions of one person, newest last, as `sessions list` has them once `enough` says so.
-fn sessions_of(
+pub fn sessions_of(
     gateway: &Gateway,
     person: &Person,
     enough: impl Fn(&[Value]) -> bool,
@@ -43,7 +43,7 @@ fn sessions_of(
     }
 }
 
-fn replay(gateway: &Gateway, session: &Value) -> Vec<Value> {
+pub fn replay(gateway: &Gateway, session: &Value) -> Vec<Value> {
     let id = session["session"].as_str().unwrap();
     let (text, code) = gateway.run(&["replay", id, "-o", "json"]);
     assert_eq!(code, 0, "{text}");

@@ -1,5 +1,6 @@
 //! The command line, noun first; one file per command.
 
+pub mod approvals;
 pub mod check;
 pub mod replay;
 pub mod serve;
@@ -59,6 +60,12 @@ pub enum Command {
         /// How to print it.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
+    },
+    /// Tickets of a running gateway: what waits for an approval, and the answers to it.
+    Approvals {
+        /// What to do.
+        #[command(subcommand)]
+        what: approvals::Approvals,
     },
     /// Tokens of a local issuer, for trials and tests.
     Token {
@@ -162,6 +169,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             replay::run(&log, &session, speed, output)
         }
         Command::Verify { log, output } => verify::run(&log, output),
+        Command::Approvals { what } => approvals::run(&what),
         Command::Token { what } => token::run(&what),
     }
 }

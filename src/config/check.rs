@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use sluicegate_actors::recorder::RecordLevel;
 
 use super::load::{BadValue, files, interpolate};
 use super::raw::{
@@ -13,7 +14,7 @@ use super::raw::{
 };
 use super::{
     BrokerLogin, BrokerPorts, Cluster, Config, Credential, HostPort, Issuer, Jwks, Listener,
-    Masking, Mechanism, RecordPayload, RecordSync, Recording, TlsFiles,
+    Masking, Mechanism, RecordSync, Recording, TlsFiles,
 };
 
 /// Algorithms that an issuer may list: never a symmetric one, never `none`.
@@ -38,6 +39,11 @@ pub(super) fn checked(raw: RawConfig, base: &Path) -> Result<Config, BadValue> {
     if listeners.is_empty() {
         return Err(BadValue::new("listeners", "needs at least one listener"));
     }
+    let admin_bind = raw.admin.map(|admin| checked_admin(&admin.bind)).transpose()?;
+    if admin_bind.is_none() && !raw.approvals.approvers.is_empty() {
+        let reason = "needs `admin.bind` too: tickets are answered over the admin API";
+        return Err(BadValue::new("approvals.approvers", reason));
+    }
     Ok(Config {
         data_dir: base.join(raw.data_dir),
         shards: shard_count(&raw.shards)?,
@@ -49,8 +55,18 @@ pub(super) fn checked(raw: RawConfig, base: &Path) -> Result<Config, BadValue> {
         masking: raw.masking.map(|masking| checked_masking(&masking, base)).transpose()?,
         recording: checked_recording(&raw.recording)?,
         approvers: raw.approvals.approvers,
-        admin_bind: raw.admin.map(|admin| address("admin.bind", &admin.bind)).transpose()?,
+        admin_bind,
     })
+}
+
+/// Tokens go over it in clear, so it stays on this machine.
+fn checked_admin(bind: &str) -> Result<SocketAddr, BadValue> {
+    let bind = address("admin.bind", bind)?;
+    if !bind.ip().is_loopback() {
+        let reason = format!("`{bind}` is not on loopback: write `127.0.0.1:{}`", bind.port());
+        return Err(BadValue::new("admin.bind", reason));
+    }
+    Ok(bind)
 }
 
 fn shard_count(raw: &RawShards) -> Result<usize, BadValue> {
@@ -261,8 +277,8 @@ fn checked_masking(raw: &RawMasking, base: &Path) -> Result<Masking, BadValue> {
 
 fn checked_recording(raw: &RawRecording) -> Result<Recording, BadValue> {
     let payload = match raw.payload.as_deref() {
-        None | Some("delivered") => RecordPayload::Delivered,
-        Some("none") => RecordPayload::None,
+        None | Some("delivered") => RecordLevel::Delivered,
+        Some("none") => RecordLevel::None,
         Some(other) => {
             return Err(BadValue::new(
                 "recording.payload",

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use sluicegate_actors::recorder::RecordLevel;
 
 pub use load::ConfigError;
 
@@ -36,7 +37,7 @@ pub struct Config {
     pub recording: Recording,
     /// Groups that a policy may name in `@approvers`.
     pub approvers: Vec<String>,
-    /// The admin API's address, where configured; nothing listens there yet.
+    /// The admin API's address, where configured; on loopback.
     pub admin_bind: Option<SocketAddr>,
 }
 
@@ -172,19 +173,10 @@ pub struct Masking {
 /// What is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recording {
-    /// Whether the record batches themselves are kept.
-    pub payload: RecordPayload,
+    /// Whether the record batches themselves are recorded.
+    pub payload: RecordLevel,
     /// When an entry counts as written.
     pub sync: RecordSync,
-}
-
-/// Whether record batches are kept beside their metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordPayload {
-    /// As delivered: masked where masked.
-    Delivered,
-    /// Metadata only.
-    None,
 }
 
 /// When an entry counts as written.

@@ -66,7 +66,7 @@ fn the_good_one_is_accepted() {
     assert_eq!(config.listeners[0].broker_ports.port(99), Some(9192));
     assert_eq!(config.listeners[0].broker_ports.port(100), None);
     assert_eq!(config.listeners[0].broker_ports.port(-1), None);
-    assert_eq!(config.recording.payload, RecordPayload::Delivered);
+    assert_eq!(config.recording.payload, RecordLevel::Delivered);
     assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
 }
 

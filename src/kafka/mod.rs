@@ -150,6 +150,17 @@ pub enum Refusal {
     Hide,
 }
 
+impl Refusal {
+    /// The code that is answered for what the right is missing for; `None` where that is left out.
+    #[must_use]
+    pub fn code(self) -> Option<ErrorCode> {
+        match self {
+            Self::Whole(code) | Self::Element(code) | Self::AllOrNothing(code, _) => Some(code),
+            Self::Hide => None,
+        }
+    }
+}
+
 /// One API in one version: everything that carrying it takes.
 #[derive(Debug)]
 pub struct Exchange {

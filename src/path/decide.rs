@@ -7,23 +7,30 @@ use std::sync::Arc;
 
 use sluicegate_actors::policy::cache::DecisionCache;
 use sluicegate_actors::policy::snapshot::PolicySnapshot;
+use sluicegate_actors::recorder::entry::Producer;
+use sluicegate_actors::session::{ApprovalPart, Parts, PolicyPart};
 use sluicegate_actors::vocabulary::{Action, Decision, Resource, UnixMillis, Verdict};
 
 use crate::cluster::ClusterSnapshot;
 use crate::kafka::edit::Edits;
-use crate::kafka::found::{Found, Group, Topic};
+use crate::kafka::found::{Found, Group, Partition, Topic};
 use crate::kafka::refuse::{Outcome, Refusals};
-use crate::kafka::{self, ErrorCode, Exchange, List, Meaning, Need, Refusal, Subject, When};
+use crate::kafka::{self, ErrorCode, Exchange, List, Meaning, Need, Refusal, Subject, When, batch};
 use crate::path::hold;
-use crate::path::tally::{Tally, Wanted};
+use crate::path::sequence::HeldSequences;
+use crate::path::tally::{Tally, Wanted, producer_of};
 
 /// What a connection decides with; swapped between requests.
 #[derive(Debug)]
 pub struct Judge {
-    /// The session's policy.
+    /// The session's rights, with what it was granted.
     pub policy: Arc<PolicySnapshot>,
+    /// What they were put together from.
+    parts: (PolicyPart, ApprovalPart),
     /// Decisions of this connection's session on this shard.
-    pub cache: DecisionCache,
+    cache: DecisionCache,
+    /// Batches that were refused while policy held them.
+    sequences: HeldSequences,
 }
 
 /// One request that is being decided.
@@ -43,6 +50,8 @@ pub struct Case<'a> {
     pub now: UnixMillis,
     /// Whether ids and names that are not known were looked up already.
     pub looked_up: bool,
+    /// What the client is told of its tickets, once it has asked for an approval.
+    pub ticket: Option<&'a str>,
 }
 
 /// What is to be done with a request.
@@ -60,6 +69,15 @@ pub enum Ruling {
     Refuse(ErrorCode),
     /// A topic is not known: look the cluster up, then decide again.
     LookUp,
+    /// More is held on this connection than can be kept in order: it must end.
+    TooManyHeld,
+}
+
+/// What of a request was cut, and why.
+#[derive(Debug, Default)]
+struct Cuts {
+    held: bool,
+    denied: bool,
 }
 
 /// Where a decision is noted.
@@ -76,8 +94,20 @@ pub struct Notes<'a> {
 impl Judge {
     /// A judge for a session's first snapshot.
     #[must_use]
-    pub fn new(policy: Arc<PolicySnapshot>) -> Self {
-        Self { policy, cache: DecisionCache::new() }
+    pub fn new(parts: &Parts) -> Self {
+        let parts = (Arc::clone(&parts.policy), Arc::clone(&parts.approval));
+        let policy = Arc::new(parts.0.with_grants(Arc::clone(&parts.1)));
+        Self { policy, parts, cache: DecisionCache::new(), sequences: HeldSequences::default() }
+    }
+
+    /// Decides by these parts from now on.
+    pub fn follow(&mut self, parts: &Parts) {
+        let (policy, grants) = &self.parts;
+        if Arc::ptr_eq(policy, &parts.policy) && Arc::ptr_eq(grants, &parts.approval) {
+            return;
+        }
+        self.parts = (Arc::clone(&parts.policy), Arc::clone(&parts.approval));
+        self.policy = Arc::new(parts.policy.with_grants(Arc::clone(&parts.approval)));
     }
 
     /// The session's answer on one resource.
@@ -106,13 +136,13 @@ impl Judge {
     /// Decides a request, need by need.
     pub fn rule(&mut self, case: &Case<'_>, notes: &mut Notes<'_>) -> Ruling {
         let mut ruling = Ruling::Forward;
-        let mut is_held = false;
+        let mut cuts = Cuts::default();
         for need in case.exchange.api.needs {
             if !need.versions.contains(case.exchange.version) || !case.applies(need.when) {
                 continue;
             }
             let one = match need.subject {
-                Subject::Topics(list) => self.topics(case, need, list, notes, &mut is_held),
+                Subject::Topics(list) => self.topics(case, need, list, notes, &mut cuts),
                 Subject::Groups => self.groups(case, need, notes),
                 Subject::GroupKeys | Subject::TransactionalKeys => self.keys(case, need, notes),
                 Subject::TransactionalId | Subject::Cluster | Subject::AnyTopic => {
@@ -127,16 +157,19 @@ impl Judge {
         }
         notes.tally.settle();
         if ruling == Ruling::ForwardRest && case.is_emptied(notes) {
-            return if is_held { Ruling::Hold } else { Ruling::Nothing };
+            // An error is told at once.
+            return if cuts.held && !cuts.denied { Ruling::Hold } else { Ruling::Nothing };
         }
         ruling
     }
 
     /// A right on the message itself: all or nothing.
     fn message(&mut self, case: &Case<'_>, need: &Need, notes: &mut Notes<'_>) -> Ruling {
+        let holds = notes.tally.hold_count();
         let allowed = self.has(case, need.subject, need.action, notes)
             || need.instead.is_some_and(|(subject, action)| self.has(case, subject, action, notes));
         if allowed {
+            notes.tally.forget_holds(holds);
             return Ruling::Forward;
         }
         match need.refusal {
@@ -235,7 +268,7 @@ impl Judge {
         need: &Need,
         list: List,
         notes: &mut Notes<'_>,
-        is_held: &mut bool,
+        cuts: &mut Cuts,
     ) -> Ruling {
         let named = case.found.topics.iter().filter(|topic| case.found.list_of(topic) == list);
         if let Refusal::AllOrNothing(refused, others) = need.refusal {
@@ -257,7 +290,7 @@ impl Judge {
             if notes.tally.is_cut(topic.element) || case.is_in_cut_group(topic, notes) {
                 continue;
             }
-            match self.topic(case, need, topic, notes, is_held) {
+            match self.topic(case, need, topic, notes, cuts) {
                 Ruling::Forward => {}
                 Ruling::ForwardRest => ruling = Ruling::ForwardRest,
                 other => return other,
@@ -286,7 +319,7 @@ impl Judge {
         need: &Need,
         topic: &Topic,
         notes: &mut Notes<'_>,
-        is_held: &mut bool,
+        cuts: &mut Cuts,
     ) -> Ruling {
         let Some(name) = case.name(topic) else {
             if !case.looked_up {
@@ -309,29 +342,43 @@ impl Judge {
         {
             return Ruling::Forward;
         }
-        if self.policy.names_partitions(name) && topic.partitions.end > topic.partitions.first {
-            return self.each_partition(case, need, topic, name, notes);
+        let one_by_one = self.policy.names_partitions(name)
+            || (case.exchange.api.key == hold::PRODUCE && !self.sequences.is_empty());
+        if one_by_one && topic.partitions.end > topic.partitions.first {
+            return self.each_partition(case, need, topic, name, notes, cuts);
         }
+        let holds = notes.tally.hold_count();
         let decision = self.ask(need.action, resource, case.now);
         notes.tally.decided(Wanted { resource, action: need.action }, decision);
         let outcome = match (&decision.verdict, need.refusal) {
             (Verdict::Allow, _) => return Ruling::Forward,
-            (Verdict::Hold { .. }, _) => {
-                if hold::is_transparent(case.exchange) {
-                    return Ruling::Forward;
-                }
-                *is_held = true;
-                notes.tally.held();
-                hold::outcome(case.exchange)
+            (Verdict::Hold { .. }, _) if hold::is_transparent(case.exchange) => {
+                notes.tally.forget_holds(holds);
+                return Ruling::Forward;
             }
-            (Verdict::Deny, Refusal::Whole(code)) => return Ruling::Refuse(code),
+            (_, Refusal::Hide) => return case.hide(topic, notes),
+            (_, Refusal::Whole(code)) => return Ruling::Refuse(code),
+            (Verdict::Hold { .. }, Refusal::Element(code) | Refusal::AllOrNothing(code, _)) => {
+                cuts.held = true;
+                let mut batches = case.found.partitions_of(topic).iter();
+                if batches.any(|partition| !self.refuse_later(case, name, partition)) {
+                    return Ruling::TooManyHeld;
+                }
+                hold::outcome(case.exchange, code, case.ticket)
+            }
             (Verdict::Deny, Refusal::Element(code) | Refusal::AllOrNothing(code, _)) => {
+                cuts.denied = true;
                 case.denied(topic, code)
             }
-            (Verdict::Deny, Refusal::Hide) => return case.hide(topic, notes),
         };
         notes.tally.answered(outcome.code);
         case.cut_topic(topic, outcome, notes)
+    }
+
+    /// Sees to it that later batches wait for a held one; whether that can be done.
+    fn refuse_later(&mut self, case: &Case<'_>, topic: &str, partition: &Partition) -> bool {
+        let producer = case.producer(partition);
+        producer.is_none_or(|it| self.sequences.refuse(topic, partition.index, it).is_ok())
     }
 
     /// A partition is allowed if it or its topic is permitted and neither is forbidden; the others answer the code.
@@ -342,36 +389,55 @@ impl Judge {
         topic: &Topic,
         name: &str,
         notes: &mut Notes<'_>,
+        cuts: &mut Cuts,
     ) -> Ruling {
-        let (Refusal::Element(code) | Refusal::Whole(code) | Refusal::AllOrNothing(code, _)) =
-            need.refusal
-        else {
-            return Ruling::Forward;
-        };
-        let partitions = case.found.partitions_of(topic);
+        let Some(denied) = need.refusal.code() else { return Ruling::Forward };
+        let held = hold::outcome(case.exchange, denied, case.ticket);
         let mut refused = Vec::new();
-        for partition in partitions {
-            let resource = Resource::Partition { topic: name, index: partition.index };
+        for partition in case.found.partitions_of(topic) {
+            let index = partition.index;
+            let resource = Resource::Partition { topic: name, index };
+            let holds = notes.tally.hold_count();
             let decision = self.ask(need.action, resource, case.now);
-            let wanted = Wanted { resource, action: need.action };
-            notes.tally.decided(wanted, decision);
-            if decision.verdict != Verdict::Allow {
-                notes.tally.answered(code);
-                refused.push(partition);
+            notes.tally.decided(Wanted { resource, action: need.action }, decision);
+            let code = match &decision.verdict {
+                Verdict::Allow => {
+                    let producer = case.producer(partition);
+                    if producer.is_none_or(|it| self.sequences.admits(name, index, it)) {
+                        continue;
+                    }
+                    held.code
+                }
+                Verdict::Hold { .. } if hold::is_transparent(case.exchange) => {
+                    notes.tally.forget_holds(holds);
+                    continue;
+                }
+                Verdict::Hold { .. } => {
+                    if !self.refuse_later(case, name, partition) {
+                        return Ruling::TooManyHeld;
+                    }
+                    cuts.held = true;
+                    held.code
+                }
+                Verdict::Deny => {
+                    cuts.denied = true;
+                    denied
+                }
+            };
+            notes.tally.answered(code);
+            refused.push((partition, code));
+        }
+        let Some((_, first)) = refused.first() else { return Ruling::Forward };
+        let outcome = Outcome { code: *first, message: held.message };
+        notes.refusals.topic(case.topic_ref(topic), outcome);
+        let is_whole = refused.len() == case.found.partitions_of(topic).len();
+        for (partition, code) in refused {
+            notes.refusals.partition(partition.index, code);
+            if !is_whole {
+                notes.edits.remove(&topic.partition_list, partition.element);
             }
         }
-        if refused.is_empty() {
-            return Ruling::Forward;
-        }
-        if refused.len() == partitions.len() {
-            return case.cut_topic(topic, Outcome { code, message: None }, notes);
-        }
-        notes.refusals.topic(case.topic_ref(topic), Outcome { code, message: None });
-        for partition in refused {
-            notes.refusals.partition(partition.index, code);
-            notes.edits.remove(&topic.partition_list, partition.element);
-        }
-        Ruling::ForwardRest
+        if is_whole { case.hide(topic, notes) } else { Ruling::ForwardRest }
     }
 }
 
@@ -387,6 +453,15 @@ impl<'a> Case<'a> {
             When::Replica => number(Meaning::ReplicaId).is_some_and(|replica| replica >= 0),
             When::AutoCreate => number(Meaning::AutoCreate).unwrap_or(1) != 0,
         }
+    }
+
+    /// Who numbered the batch of a partition that is produced to.
+    fn producer(&self, partition: &Partition) -> Option<Producer> {
+        if self.exchange.api.key != hold::PRODUCE {
+            return None;
+        }
+        let summary = batch::summarise(partition.records.bytes(self.frame)).ok()??;
+        (summary.producer_id >= 0).then(|| producer_of(&summary))
     }
 
     fn has_transactional_id(&self) -> bool {

@@ -96,7 +96,8 @@ impl<'a> Filter<'a> {
             });
             let code = match verdict {
                 Some(Verdict::Allow) => continue,
-                Some(Verdict::Hold { .. }) => hold::outcome(self.exchange).code,
+                // Held, as a fetch of now would be: nothing, and no error.
+                Some(Verdict::Hold { .. }) => ErrorCode::NONE,
                 _ => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
             };
             for partition in self.found.partitions_of(topic) {

@@ -17,17 +17,20 @@ pub mod hold;
 pub mod mask;
 pub mod masking;
 pub mod record;
+pub mod sequence;
 pub mod socket;
 pub mod tally;
 pub mod upstream;
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use sluicegate_actors::approval::ticket::ApprovalRequest;
+use sluicegate_actors::recorder::RecordLevel;
 use sluicegate_actors::recorder::entry::{
     EntryKind, MaskedDraft, Outcome as Recorded, RequestDraft,
 };
@@ -35,7 +38,6 @@ use sluicegate_actors::session::{SessionHandle, SessionState};
 
 use crate::clock;
 use crate::cluster::ClusterSnapshot;
-use crate::config::RecordPayload;
 use crate::error::Ended;
 use crate::kafka::edit::{Edits, Rope};
 use crate::kafka::found::{Found, Partition, Span, Topic};
@@ -74,7 +76,8 @@ pub struct Path {
     session: Arc<SessionHandle>,
     judge: RefCell<Judge>,
     plans: RefCell<Plans>,
-    correlation: std::cell::Cell<u32>,
+    level: Cell<RecordLevel>,
+    correlation: Cell<u32>,
 }
 
 /// What becomes of a request.
@@ -88,8 +91,19 @@ pub enum Fate {
     Answered,
     /// A topic is not known: look the cluster up, then carry the request again.
     LookUp,
+    /// Policy holds it: ask for these approvals, then carry the request again.
+    Ask(Vec<ApprovalRequest>),
     /// The client logs in again.
     Login,
+}
+
+/// What was found out about a request since it was carried first.
+#[derive(Debug, Default)]
+pub struct Attempt {
+    /// Topics that were not known were looked up.
+    pub looked_up: bool,
+    /// Approvals were asked for; what the client is told of them.
+    pub ticket: Option<String>,
 }
 
 impl Pending {
@@ -144,10 +158,11 @@ impl Path {
         trace: Rc<Trace>,
         session: Arc<SessionHandle>,
     ) -> Self {
-        let judge = Judge::new(Arc::clone(&session.snapshot().parts.policy));
-        let correlation = std::cell::Cell::new(0);
-        let (judge, plans) = (RefCell::new(judge), RefCell::default());
-        Self { shard, door, trace, session, judge, plans, correlation }
+        let snapshot = session.snapshot();
+        let judge = RefCell::new(Judge::new(&snapshot.parts));
+        let level = Cell::new(snapshot.parts.recorder);
+        let (plans, correlation) = (RefCell::default(), Cell::new(0));
+        Self { shard, door, trace, session, judge, plans, level, correlation }
     }
 
     /// The session's snapshot number: it changes with every policy, grant or identity change.
@@ -166,10 +181,8 @@ impl Path {
         if let SessionState::Closed(reason) = snapshot.state {
             return Err(Ended::SessionEnded(format!("{reason:?}")));
         }
-        let mut judge = self.judge.borrow_mut();
-        if judge.policy.stamp() != snapshot.parts.policy.stamp() {
-            judge.policy = Arc::clone(&snapshot.parts.policy);
-        }
+        self.judge.borrow_mut().follow(&snapshot.parts);
+        self.level.set(snapshot.parts.recorder);
         Ok(snapshot.epoch)
     }
 
@@ -181,7 +194,7 @@ impl Path {
     pub fn carry_request(
         &self,
         frame: &mut [u8],
-        looked_up: bool,
+        attempt: &Attempt,
         pending: &mut impl FnMut(Pending),
     ) -> Result<Fate, Ended> {
         let unreadable = |error: walk::WalkError| Ended::ClientRequest(error.to_string());
@@ -208,11 +221,15 @@ impl Path {
             let text = format!("{} v{}: an unknown tag", exchange.api.name, exchange.version);
             return Err(Ended::ClientRequest(text));
         }
-        let ruling = self.decide(exchange, frame, looked_up, work)?;
+        let ruling = self.decide(exchange, frame, attempt, work)?;
         if ruling == Ruling::LookUp {
             return Ok(Fate::LookUp);
         }
-        self.record_request(exchange, &header, frame, ruling, work)?;
+        if work.tally.hold_count() > 0 && attempt.ticket.is_none() {
+            let policy = &self.judge.borrow().policy;
+            return Ok(Fate::Ask(hold::questions(&work.tally, self.session.facts(), policy)));
+        }
+        self.record_request(exchange, &header, frame, ruling, attempt, work)?;
         let ordinal = self.trace.last();
         match ruling {
             Ruling::Forward | Ruling::ForwardRest => {
@@ -223,13 +240,16 @@ impl Path {
                 }
                 Ok(fate)
             }
-            Ruling::Hold => {
+            Ruling::TooManyHeld => Err(Ended::ClientRequest(
+                "too many partitions on hold for one connection".to_owned(),
+            )),
+            Ruling::Hold if expects_answer(exchange, &work.found) => {
                 let until = clock::monotonic() + hold_time(&work.found);
                 let answer = work.refusals.answer(exchange, header.correlation_id, OK);
                 pending(Pending::Held { answer, until, epoch });
                 Ok(Fate::Answered)
             }
-            Ruling::Nothing | Ruling::Refuse(_) | Ruling::LookUp => {
+            Ruling::Hold | Ruling::Nothing | Ruling::Refuse(_) | Ruling::LookUp => {
                 if !expects_answer(exchange, &work.found) {
                     // As Kafka does: a client that asked for no answer can be told in no other way.
                     return Err(Ended::ClientRequest("a denied produce without acks".to_owned()));
@@ -249,6 +269,7 @@ impl Path {
         if expected.exchange.api.key != hold::FETCH {
             return Ok(Vec::new());
         }
+        self.refresh()?;
         let snapshot = self.session.snapshot();
         let Some(rules) = &snapshot.parts.masking else { return Ok(Vec::new()) };
         let exchange = expected.exchange;
@@ -257,11 +278,11 @@ impl Path {
         let mut work = self.shard.work.borrow_mut();
         walk::response(exchange, frame, body, &mut work.found).map_err(unusable)?;
         let cluster = self.cluster()?;
-        let (mut plans, now) = (self.plans.borrow_mut(), clock::wall());
+        let (judge, mut plans, now) = (self.judge.borrow(), self.plans.borrow_mut(), clock::wall());
         let mut jobs = Vec::new();
         for topic in &work.found.topics {
             let name = topic_text(topic, frame, &cluster);
-            let Some(plan) = plans.plan(rules, &snapshot.parts.policy, &name, now) else {
+            let Some(plan) = plans.plan(rules, &judge.policy, &name, now) else {
                 continue;
             };
             let first = kafka::wire::index(topic.partitions.first);
@@ -405,7 +426,7 @@ impl Path {
         &self,
         exchange: &'static Exchange,
         frame: &[u8],
-        looked_up: bool,
+        attempt: &Attempt,
         work: &mut Work,
     ) -> Result<Ruling, Ended> {
         work.edits.clear();
@@ -427,7 +448,8 @@ impl Path {
             cluster: &cluster,
             is_transactional,
             now: clock::wall(),
-            looked_up,
+            looked_up: attempt.looked_up,
+            ticket: attempt.ticket.as_deref(),
         };
         let mut notes =
             Notes { refusals: &mut work.refusals, edits: &mut work.edits, tally: &mut work.tally };
@@ -493,6 +515,7 @@ impl Path {
         header: &RequestHeader,
         frame: &[u8],
         ruling: Ruling,
+        attempt: &Attempt,
         work: &Work,
     ) -> Result<(), Ended> {
         let carries = work.found.partitions.iter().any(|partition| !partition.records.null);
@@ -511,6 +534,7 @@ impl Path {
         note.error_code = code;
         note.policy_epoch = self.judge.borrow().policy.epoch();
         note.client_id = client_id;
+        note.text = attempt.ticket.as_deref().unwrap_or_default();
         let payload = if kind == EntryKind::Produced && self.records_payload() {
             payload_of(&Delivered::whole(frame, &work.found))
         } else {
@@ -565,7 +589,7 @@ impl Path {
     }
 
     fn records_payload(&self) -> bool {
-        self.shard.shared.config.recording.payload == RecordPayload::Delivered
+        self.level.get() == RecordLevel::Delivered
     }
 
     /// Tells the session that this connection logged in again.

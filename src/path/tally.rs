@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sluicegate_actors::recorder::entry::{Outcome, Positions, Producer, ResourceDraft};
-use sluicegate_actors::vocabulary::{Action, Decision, Resource, Verdict};
+use sluicegate_actors::vocabulary::{Action, Decision, HeldBy, Resource, Verdict};
 
 use crate::kafka::ErrorCode;
 use crate::kafka::batch::Summary;
@@ -26,7 +26,15 @@ pub struct Tally {
     cuts: Vec<Span>,
     /// The cuts of earlier needs, by their start: [`Tally::is_cut`] searches among them.
     settled: usize,
-    held: Vec<usize>,
+    holds: Vec<Hold>,
+}
+
+/// What holds one of the resources.
+#[derive(Clone, Debug)]
+struct Hold {
+    item: usize,
+    rules: Arc<[HeldBy]>,
+    grant_ttl_ms: i64,
 }
 
 /// One resource. Its name lies in the tally.
@@ -64,6 +72,13 @@ enum Kind {
     Cluster,
 }
 
+/// Who numbered the first of some record batches.
+#[must_use]
+pub fn producer_of(summary: &Summary) -> Producer {
+    let Summary { producer_id: id, producer_epoch: epoch, base_sequence: sequence, .. } = *summary;
+    Producer { id, epoch, sequence }
+}
+
 impl Batches {
     /// What is recorded of the record batches in `bytes` bytes; without a summary they hold no whole batch.
     #[must_use]
@@ -72,12 +87,11 @@ impl Batches {
         let Some(summary) = summary else { return Self { payload_bytes, ..Self::default() } };
         let positions = Positions { first: summary.first_offset, last: summary.last_offset };
         let numbered = summary.producer_id >= 0;
-        let producer = Producer { id: summary.producer_id, epoch: -1, sequence: -1 };
         Self {
             positions: Some(positions),
             records: summary.records,
             payload_bytes,
-            producer: numbered.then_some(producer),
+            producer: numbered.then(|| producer_of(summary)),
         }
     }
 
@@ -102,7 +116,7 @@ impl Tally {
         self.items.clear();
         self.cuts.clear();
         self.settled = 0;
-        self.held.clear();
+        self.holds.clear();
     }
 
     /// Notes a decision.
@@ -110,7 +124,11 @@ impl Tally {
         let outcome = match decision.verdict {
             Verdict::Allow => Outcome::Allow,
             Verdict::Deny => Outcome::Deny,
-            Verdict::Hold { .. } => Outcome::Hold,
+            Verdict::Hold { ref rules, grant_ttl_ms } => {
+                let (item, rules) = (self.items.len(), Arc::clone(rules));
+                self.holds.push(Hold { item, rules, grant_ttl_ms });
+                Outcome::Hold
+            }
         };
         self.push(wanted.resource, Some(wanted.action), outcome, Some(&decision.policies), None);
     }
@@ -128,17 +146,24 @@ impl Tally {
         }
     }
 
-    /// Notes that the last resource waits for an approval.
-    pub fn held(&mut self) {
-        self.held.extend(self.items.len().checked_sub(1));
+    /// How many resources wait for an approval.
+    #[must_use]
+    pub fn hold_count(&self) -> usize {
+        self.holds.len()
     }
 
-    /// The resources that wait for an approval.
-    pub fn held_resources(&self) -> impl Iterator<Item = (Resource<'_>, Option<Action>)> {
-        self.held
-            .iter()
-            .filter_map(|index| self.items.get(*index))
-            .map(|item| (self.resource(item), item.action))
+    /// Notes that nothing waits beyond the first `count` holds: what held them is not needed.
+    pub fn forget_holds(&mut self, count: usize) {
+        self.holds.truncate(count);
+    }
+
+    /// What waits for an approval: on which resource, for what, by which rules, and how long a grant would last.
+    pub fn holds(&self) -> impl Iterator<Item = (Wanted<'_>, &Arc<[HeldBy]>, i64)> {
+        self.holds.iter().filter_map(|hold| {
+            let item = self.items.get(hold.item)?;
+            let wanted = Wanted { resource: self.resource(item), action: item.action? };
+            Some((wanted, &hold.rules, hold.grant_ttl_ms))
+        })
     }
 
     /// Notes that an element was cut from the request.

@@ -15,7 +15,9 @@ use thiserror::Error;
 
 use super::grant::{Grant, GrantId};
 use super::ticket::{ApprovalRequest, Ticket, TicketId, TicketState, random_name};
-use crate::vocabulary::{HeldBy, Identity, PolicyHash, UnixMillis};
+use crate::vocabulary::{
+    Action, HeldBy, Identity, PolicyHash, ResourceName, SessionId, UnixMillis,
+};
 
 /// Every ticket and grant of a gateway.
 ///
@@ -23,7 +25,7 @@ use crate::vocabulary::{HeldBy, Identity, PolicyHash, UnixMillis};
 ///
 /// Five pending tickets of one principal, 1,000 in all with 1 MiB of text, 8 KiB of it in one;
 /// 1,000 answered ones are kept to be shown; 10,000 live grants.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Desk {
     pending: BTreeMap<TicketId, Ticket>,
     pending_bytes: usize,
@@ -66,6 +68,23 @@ pub enum DeskEvent {
     },
     /// A grant came to its end, or the policies changed: the principal's decisions change now.
     Ended(Arc<Grant>),
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// Whose it is: `<issuer>|<subject>`.
+    pub principal: &'a str,
+    /// The session that asked.
+    pub session: SessionId,
+    /// The listener that it came through.
+    pub listener: &'a str,
+    /// What they want to do.
+    pub actions: &'a [Action],
+    /// On what.
+    pub resources: &'a [ResourceName],
+    /// The rules that hold it.
+    pub rules: &'a [HeldBy],
 }
 
 /// Why the desk did nothing.
@@ -150,6 +169,15 @@ pub enum DeskError {
         /// Its groups.
         approvers: String,
     },
+    /// The record log did not take it, so it did not happen.
+    #[error("it cannot be recorded, and so was not done: {reason}")]
+    NotRecorded {
+        /// The log's reason.
+        reason: String,
+    },
+    /// Nobody is at the desk.
+    #[error("the approval desk does not answer")]
+    Unavailable,
     /// Too many grants live.
     #[error("{grants} grants are live, which is the limit: revoke some")]
     TooManyGrants {
@@ -159,6 +187,73 @@ pub enum DeskError {
     /// The system gave no random bytes.
     #[error("no random bytes for a name: {0}")]
     Entropy(String),
+}
+
+impl DeskEvent {
+    /// Its name in logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Opened(_) => "opened",
+            Self::Granted { .. } => "granted",
+            Self::Refused(_) => "refused",
+            Self::Expired(_) => "expired",
+            Self::Revoked { .. } => "revoked",
+            Self::Ended(_) => "ended",
+        }
+    }
+
+    /// The ticket that it is about.
+    #[must_use]
+    pub fn ticket(&self) -> &TicketId {
+        match self {
+            Self::Opened(ticket) | Self::Refused(ticket) | Self::Expired(ticket) => &ticket.id,
+            Self::Granted { ticket, .. } => &ticket.id,
+            Self::Revoked { grant, .. } | Self::Ended(grant) => &grant.ticket,
+        }
+    }
+
+    /// What was asked, and by whom.
+    #[must_use]
+    pub fn about(&self) -> About<'_> {
+        match self {
+            Self::Opened(ticket) | Self::Refused(ticket) | Self::Expired(ticket) => About {
+                principal: &ticket.principal,
+                session: ticket.session,
+                listener: &ticket.listener,
+                actions: &ticket.actions,
+                resources: &ticket.resources,
+                rules: &ticket.rules,
+            },
+            Self::Granted { grant, .. } | Self::Revoked { grant, .. } | Self::Ended(grant) => {
+                About {
+                    principal: &grant.principal,
+                    session: grant.session,
+                    listener: &grant.listener,
+                    actions: &grant.actions,
+                    resources: &grant.resources,
+                    rules: &grant.rules,
+                }
+            }
+        }
+    }
+
+    /// Who did it, as `<issuer>|<subject>`, where it was not the asker or the time.
+    #[must_use]
+    pub fn by(&self) -> Option<&str> {
+        match self {
+            Self::Granted { grant, .. } => Some(&grant.granted_by),
+            Self::Refused(Ticket { state: TicketState::Refused { by, .. }, .. })
+            | Self::Revoked { by, .. } => Some(by),
+            Self::Opened(_) | Self::Refused(_) | Self::Expired(_) | Self::Ended(_) => None,
+        }
+    }
+
+    /// Whether the principal's decisions are others now.
+    #[must_use]
+    pub fn changes_rights(&self) -> bool {
+        matches!(self, Self::Granted { .. } | Self::Revoked { .. } | Self::Ended(_))
+    }
 }
 
 impl Desk {
@@ -179,7 +274,7 @@ impl Desk {
         desk
     }
 
-    /// Opens a ticket, or joins the one that asks the very same.
+    /// Opens a ticket, or joins the one that asks for as much.
     ///
     /// # Errors
     ///
@@ -192,11 +287,12 @@ impl Desk {
     ) -> Result<Opening, DeskError> {
         let ticket = self.draft(request, now)?;
         let own = self.pending.values().filter(|other| other.principal == ticket.principal);
-        if let Some(same) = own.clone().find(|other| asks_the_same(other, &ticket, now)) {
-            return Ok(Opening { ticket: same.id.clone(), event: None });
+        let mut waiting = own.clone().filter(|other| now < other.expires_at);
+        if let Some(other) = waiting.find(|other| asks_as_much(other, &ticket)) {
+            return Ok(Opening { ticket: other.id.clone(), event: None });
         }
         let refused = self.answered.iter().rev().find_map(|other| match &other.state {
-            TicketState::Refused { at, .. } if is_same_question(other, &ticket) => {
+            TicketState::Refused { at, .. } if asks_as_much(other, &ticket) => {
                 let wait_ms = at.0.saturating_add(REFUSAL_QUIET_MS).saturating_sub(now.0);
                 (wait_ms > 0).then_some((other.id.as_str().to_owned(), wait_ms))
             }
@@ -249,6 +345,8 @@ impl Desk {
         let grant = Arc::new(Grant {
             id: GrantId(id),
             ticket: ticket.id.clone(),
+            session: ticket.session,
+            listener: ticket.listener.clone(),
             principal: ticket.principal.clone(),
             actions: ticket.actions.clone(),
             resources: ticket.resources.clone(),
@@ -424,20 +522,16 @@ fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
     items
 }
 
-/// The very same question, and still open.
-fn asks_the_same(pending: &Ticket, draft: &Ticket, now: UnixMillis) -> bool {
-    now < pending.expires_at && is_same_question(pending, draft)
-}
-
-/// The session, the reason and the instant are not part of the question.
-fn is_same_question(one: &Ticket, other: &Ticket) -> bool {
+/// Whether an answer to one ticket answers the other too. Session, reason and instant are not part of the question.
+/// Clients ask for fewer topics at a time than they read: those are no questions of their own.
+fn asks_as_much(one: &Ticket, other: &Ticket) -> bool {
     one.principal == other.principal
         && one.listener == other.listener
-        && one.actions == other.actions
-        && one.resources == other.resources
-        && one.labels == other.labels
         && one.rules == other.rules
         && one.policy == other.policy
+        && other.actions.iter().all(|action| one.actions.contains(action))
+        && other.resources.iter().all(|resource| one.resources.contains(resource))
+        && other.labels.iter().all(|label| one.labels.contains(label))
 }
 
 fn approves(approver: &Identity, rule: &HeldBy) -> bool {

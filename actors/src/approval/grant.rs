@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ticket::TicketId;
-use crate::vocabulary::{Action, HeldBy, PolicyHash, Resource, ResourceName, UnixMillis};
+use super::ticket::{TicketId, session_text};
+use crate::vocabulary::{
+    Action, HeldBy, PolicyHash, Resource, ResourceName, SessionId, UnixMillis,
+};
 
 /// One approval given. It covers what was asked, as it was resolved then, and nothing since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +16,11 @@ pub struct Grant {
     pub id: GrantId,
     /// The ticket that it answers.
     pub ticket: TicketId,
+    /// The session that asked: its record has the grant.
+    #[serde(with = "session_text")]
+    pub session: SessionId,
+    /// The listener that it was asked through.
+    pub listener: String,
     /// Who may: `<issuer>|<subject>`.
     pub principal: String,
     /// What they may do; sorted.

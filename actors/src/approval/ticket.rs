@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::grant::GrantId;
-use crate::vocabulary::{Action, HeldBy, PolicyHash, ResourceName, SessionId, UnixMillis};
+use crate::vocabulary::{
+    Action, HeldBy, Identity, PolicyHash, ResourceName, SessionId, UnixMillis,
+};
 
 /// What a held request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,12 +65,13 @@ pub struct Ticket {
     /// From this instant on nobody can grant it.
     pub expires_at: UnixMillis,
     /// What became of it.
+    #[serde(flatten)]
     pub state: TicketState,
 }
 
 /// What became of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(tag = "state", rename_all = "camelCase")]
 pub enum TicketState {
     /// Nobody has answered.
     Pending,
@@ -101,6 +104,14 @@ impl Ticket {
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.state == TicketState::Pending
+    }
+
+    /// Whether an identity asked for it, or is among those who may answer.
+    #[must_use]
+    pub fn concerns(&self, identity: &Identity) -> bool {
+        let mut approvers = self.rules.iter().flat_map(|rule| &rule.approvers);
+        self.principal == identity.principal()
+            || approvers.any(|group| identity.groups.contains(group))
     }
 
     /// Bytes of text, which is nearly all that a ticket costs.
@@ -144,19 +155,19 @@ pub(super) fn random_name(prefix: &str) -> Result<String, getrandom::Error> {
 }
 
 /// A session's id as its 32 hexadecimal digits.
-mod session_text {
+pub(super) mod session_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use crate::vocabulary::SessionId;
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::approval) fn serialize<S: Serializer>(
         session: &SessionId,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(session)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::approval) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<SessionId, D::Error> {
         let text = String::deserialize(deserializer)?;

@@ -17,7 +17,6 @@ use std::time::SystemTime;
 
 use thiserror::Error;
 
-use crate::approval::grant::Grant;
 use crate::session::SessionFacts;
 use crate::vocabulary::{PolicyHash, UnixMillis};
 
@@ -106,7 +105,6 @@ impl Policies {
         &self,
         facts: &SessionFacts,
         cluster: &str,
-        grants: Vec<Arc<Grant>>,
         now: UnixMillis,
     ) -> Result<PolicySnapshot, AskerError> {
         let slice = {
@@ -121,7 +119,7 @@ impl Policies {
             cluster: cluster.to_owned(),
         };
         let asker = Asker::new(&slice, &facts.identity, context, now)?;
-        Ok(PolicySnapshot::new(slice, asker, grants))
+        Ok(PolicySnapshot::new(slice, asker))
     }
 }
 

@@ -8,14 +8,18 @@ use super::slice::Slice;
 use crate::approval::grant::Grant;
 use crate::vocabulary::{Action, Decision, PolicyHash, Resource, UnixMillis, Verdict};
 
-/// A session's policy: its slice, who asks, and what was granted. Published whole, read on shards.
+/// A session's rights: its slice, who asks, and what was granted. Published without grants; whoever decides by it puts
+/// them in.
 #[derive(Debug)]
 pub struct PolicySnapshot {
     slice: Arc<Slice>,
-    asker: Asker,
-    grants: Vec<Arc<Grant>>,
+    asker: Arc<Asker>,
+    grants: Grants,
     stamp: Stamp,
 }
+
+/// What one identity was granted.
+pub type Grants = Arc<[Arc<Grant>]>;
 
 /// Tells snapshots of one process apart: a cache that holds another stamp is stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +35,17 @@ pub struct TimedDecision {
 }
 
 impl PolicySnapshot {
-    /// Puts a snapshot together. Called where policy, grants or the identity changed; never on a path.
+    /// A snapshot without grants. Called where policy or the identity changed; never on a path.
     #[must_use]
-    pub fn new(slice: Arc<Slice>, asker: Asker, grants: Vec<Arc<Grant>>) -> Self {
-        Self { slice, asker, grants, stamp: Stamp(STAMPS.fetch_add(1, Ordering::Relaxed)) }
+    pub fn new(slice: Arc<Slice>, asker: Asker) -> Self {
+        Self { slice, asker: Arc::new(asker), grants: Arc::default(), stamp: Stamp::next() }
+    }
+
+    /// The same rights with these grants and no others.
+    #[must_use]
+    pub fn with_grants(&self, grants: Grants) -> Self {
+        let (slice, asker) = (Arc::clone(&self.slice), Arc::clone(&self.asker));
+        Self { slice, asker, grants, stamp: Stamp::next() }
     }
 
     /// Which snapshot this is.
@@ -128,7 +139,13 @@ impl PolicySnapshot {
     }
 }
 
-/// Counts snapshots; touched when one is published, never per request.
+impl Stamp {
+    fn next() -> Self {
+        Self(STAMPS.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Counts snapshots; touched when rights change, never per request.
 static STAMPS: AtomicU64 = AtomicU64::new(0);
 /// How long a decision is kept that may depend on the time (DESIGN 7).
 const TIMED_DECISION_MS_MAX: i64 = 1_000;

@@ -1,13 +1,14 @@
-//! What the control plane itself records: sessions that open and close, policies that change.
+//! What the control plane itself records: sessions that open and close, tickets and grants, policies that change.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::approval::desk::DeskEvent;
 use crate::session::{CloseReason, SessionFacts};
 use crate::vocabulary::ConnectionId;
 
-use super::entry::{EntryDraft, EntryKind, Instants, Origin, OriginFacts};
+use super::entry::{EntryDraft, EntryKind, Instants, Origin, OriginFacts, Outcome, ResourceDraft};
 use super::writer::{RecordError, SegmentWriter};
 
 /// The control plane's own part of the record log. Its entries are few; each is written at once.
@@ -36,7 +37,11 @@ impl ControlLog {
     ///
     /// [`RecordError`]; the session must be refused.
     pub fn session_opened(&self, facts: &SessionFacts) -> Result<(), RecordError> {
-        self.write(EntryKind::SessionOpened, &origin(facts), &facts.client_id, "")
+        let origin = session_origin(facts);
+        self.write(EntryDraft {
+            client_id: &facts.client_id,
+            ..draft(EntryKind::SessionOpened, &origin)
+        })
     }
 
     /// A session has ended.
@@ -49,8 +54,55 @@ impl ControlLog {
         facts: &SessionFacts,
         reason: CloseReason,
     ) -> Result<(), RecordError> {
-        let text = format!("{reason:?}");
-        self.write(EntryKind::SessionClosed, &origin(facts), &facts.client_id, &text)
+        let (origin, text) = (session_origin(facts), format!("{reason:?}"));
+        self.write(EntryDraft {
+            client_id: &facts.client_id,
+            text: &text,
+            ..draft(EntryKind::SessionClosed, &origin)
+        })
+    }
+
+    /// Something happened at the approval desk; without its entry it must not hold. The entry belongs to the session
+    /// that asked, and `by` in its attributes is who answered.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`]; it is not in the log.
+    pub fn desk(&self, event: &DeskEvent) -> Result<(), RecordError> {
+        let (kind, outcome) = match event {
+            DeskEvent::Opened(_) => (EntryKind::TicketOpened, Outcome::Hold),
+            DeskEvent::Granted { .. } => (EntryKind::GrantOpened, Outcome::Allow),
+            DeskEvent::Refused(_) => (EntryKind::TicketRefused, Outcome::Deny),
+            DeskEvent::Expired(_) => (EntryKind::TicketExpired, Outcome::Deny),
+            DeskEvent::Revoked { .. } | DeskEvent::Ended(_) => {
+                (EntryKind::GrantClosed, Outcome::Deny)
+            }
+        };
+        let about = event.about();
+        let policies: Vec<Arc<str>> =
+            about.rules.iter().map(|rule| Arc::from(&*rule.policy)).collect();
+        let wanted = about.resources.iter().flat_map(|resource| {
+            about.actions.iter().map(move |action| (resource.borrow(), *action))
+        });
+        let resources: Vec<ResourceDraft<'_>> = wanted
+            .map(|(resource, action)| ResourceDraft {
+                action: Some(action),
+                policies: &policies,
+                ..ResourceDraft::new(resource, outcome)
+            })
+            .collect();
+        let (principal, listener) = (about.principal, about.listener);
+        let facts = OriginFacts { principal, address: None, listener };
+        let origin = Origin::new(about.session, ConnectionId(0), &facts);
+        let by: Vec<(&str, &str)> = event.by().map(|by| ("by", by)).into_iter().collect();
+        self.write(EntryDraft {
+            outcome,
+            text: event.name(),
+            ticket: event.ticket().as_str(),
+            resources: &resources,
+            attributes: &by,
+            ..draft(kind, &origin)
+        })
     }
 
     /// Something of the gateway's own happened.
@@ -59,21 +111,15 @@ impl ControlLog {
     ///
     /// [`RecordError`]; it is not in the log.
     pub fn note(&self, kind: EntryKind, text: &str) -> Result<(), RecordError> {
-        self.write(kind, &Origin::control(), "", text)
+        let origin = Origin::control();
+        self.write(EntryDraft { text, ..draft(kind, &origin) })
     }
 
-    fn write(
-        &self,
-        kind: EntryKind,
-        origin: &Origin,
-        client_id: &str,
-        text: &str,
-    ) -> Result<(), RecordError> {
+    /// Writes a draft with its number and time.
+    fn write(&self, draft: EntryDraft<'_>) -> Result<(), RecordError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
-        let mut draft = EntryDraft::new(kind, origin, state.next, self.now());
-        draft.client_id = client_id;
-        draft.text = text;
+        let draft = EntryDraft { ordinal: state.next, at: self.now(), ..draft };
         state.writer.append(&draft, &[])?;
         state.next = state.next.saturating_add(1);
         state.writer.flush()
@@ -88,7 +134,12 @@ impl ControlLog {
     }
 }
 
-fn origin(facts: &SessionFacts) -> Origin {
+/// A draft that gets its number and time when it is written.
+fn draft(kind: EntryKind, origin: &Origin) -> EntryDraft<'_> {
+    EntryDraft::new(kind, origin, 0, Instants::default())
+}
+
+fn session_origin(facts: &SessionFacts) -> Origin {
     let principal = facts.identity.principal();
     let facts_of_origin = OriginFacts {
         principal: &principal,

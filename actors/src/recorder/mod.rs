@@ -31,3 +31,12 @@ pub mod writer;
 
 #[cfg(test)]
 mod samples;
+
+/// How much of what a session does is recorded; that it did it always is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordLevel {
+    /// Record batches as they are delivered or forwarded: masked where the client sees them masked.
+    Delivered,
+    /// No record batches.
+    None,
+}

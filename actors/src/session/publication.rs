@@ -122,7 +122,7 @@ impl Gathered {
             policy: self.policy.clone()?,
             approval: self.approval.clone()?,
             masking: self.masking.clone()?,
-            recorder: self.recorder.clone()?,
+            recorder: self.recorder?,
         })
     }
 }

@@ -107,8 +107,13 @@ pub enum SessionsMessage {
         /// How often it had lost its last connection by then.
         departures: u64,
     },
-    /// What a part is compiled from has changed, for all sessions.
-    Recompile(PartKind),
+    /// What a part is compiled from has changed.
+    Recompile {
+        /// The part.
+        kind: PartKind,
+        /// Whose sessions, as `<issuer>|<subject>`; `None` is everybody's.
+        principal: Option<String>,
+    },
     /// An identity must not go on.
     Revoke {
         /// `<issuer>|<subject>`.
@@ -197,7 +202,13 @@ impl Sessions {
     /// Has one part of every session compiled again: after a new policy bundle, new masks, another
     /// recording level.
     pub fn recompile(&self, kind: PartKind) {
-        self.registry.tell(SessionsMessage::Recompile(kind)).ok();
+        self.registry.tell(SessionsMessage::Recompile { kind, principal: None }).ok();
+    }
+
+    /// The same for the sessions of one identity, named `<issuer>|<subject>`: after a grant.
+    pub fn recompile_of(&self, principal: &str, kind: PartKind) {
+        let principal = Some(principal.to_owned());
+        self.registry.tell(SessionsMessage::Recompile { kind, principal }).ok();
     }
 
     /// Closes every session of an identity, named `<issuer>|<subject>`; answers how many.
@@ -432,7 +443,9 @@ impl Actor for SessionsActor {
             SessionsMessage::Lingered { session, departures } => {
                 Self::lingered(registry, session, departures);
             }
-            SessionsMessage::Recompile(kind) => registry.recompile(kind),
+            SessionsMessage::Recompile { kind, principal } => {
+                registry.recompile(kind, principal.as_deref());
+            }
             SessionsMessage::Revoke { principal, answer } => {
                 answer.send(registry.revoke(&principal)).ok();
             }
@@ -480,8 +493,11 @@ impl Registry {
         })
     }
 
-    fn recompile(&mut self, kind: PartKind) {
+    fn recompile(&mut self, kind: PartKind, principal: Option<&str>) {
         for entry in self.sessions.values_mut() {
+            if principal.is_some_and(|principal| !entry.key.is_of(principal)) {
+                continue;
+            }
             match &mut entry.stage {
                 Stage::Open { handle, .. } => handle.recompile(kind),
                 Stage::Opening { missed, .. } if !missed.contains(&kind) => missed.push(kind),

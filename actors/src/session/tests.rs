@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, advance};
 
 use super::*;
+use crate::approval::tests::idle_desk;
 use crate::policy::bundle::{Bundle, PolicyFile};
 use crate::policy::fixtures::Session;
 use crate::policy::snapshot::PolicySnapshot;
+use crate::recorder::RecordLevel;
 use crate::runtime::{Control, ControlPlane, ControlPlaneConfiguration};
 use crate::supervisor::RESTARTS_MAX;
 use crate::vocabulary::ConnectionId;
@@ -55,7 +57,7 @@ impl Dials {
                 }
                 Ok(Arc::new(policy_of_epoch(policy.policy_epoch.load(Ordering::SeqCst))))
             }),
-            approval: Arc::new(|_| Ok(Arc::new(0))),
+            approval: Arc::new(|_| Ok(Arc::default())),
             masking: Arc::new(move |_| {
                 let left = masking.masking_panics.load(Ordering::SeqCst);
                 if left > 0 {
@@ -64,7 +66,7 @@ impl Dials {
                 }
                 Ok(None)
             }),
-            recorder: Arc::new(|_| Ok(Arc::new(0))),
+            recorder: Arc::new(|_| Ok(RecordLevel::Delivered)),
             opened: Arc::new(move |_| {
                 opened.opened.fetch_add(1, Ordering::SeqCst);
                 Ok(())
@@ -84,7 +86,7 @@ fn policy_of_epoch(epoch: u64) -> PolicySnapshot {
     let file = PolicyFile { name: "p.cedar".to_owned(), text };
     let bundle = Bundle::load(&[file], &[], epoch).unwrap();
     let Session { slice, asker } = Session::new(&bundle, &["analysts"]);
-    PolicySnapshot::new(slice, asker, vec![])
+    PolicySnapshot::new(slice, asker)
 }
 
 /// A control plane without issuers, and one shard that keeps what it is told.
@@ -102,6 +104,7 @@ impl World {
         let configuration = ControlPlaneConfiguration {
             issuers: vec![],
             sources: dials.sources(),
+            approvals: idle_desk(),
             sessions_max: 3,
             clock: Arc::new(move || {
                 UnixMillis(START_MS + i64::try_from(began.elapsed().as_millis()).unwrap())
@@ -399,6 +402,7 @@ fn the_doors_answer_other_threads_and_shutdown_closes_sessions() {
     let plane = ControlPlane::start(ControlPlaneConfiguration {
         issuers: vec![],
         sources: dials.sources(),
+        approvals: idle_desk(),
         sessions_max: 10,
         clock: crate::runtime::system_clock(),
         failed: Arc::new(|name| panic!("{name} failed")),

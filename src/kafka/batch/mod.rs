@@ -187,6 +187,10 @@ pub struct Summary {
     pub bytes: usize,
     /// The producer id of the first batch, or -1.
     pub producer_id: i64,
+    /// That producer's epoch.
+    pub producer_epoch: i16,
+    /// The sequence number of the first batch's first record.
+    pub base_sequence: i32,
     /// Whether any batch is part of a transaction.
     pub transactional: bool,
     /// Whether any batch is a control batch.
@@ -212,6 +216,8 @@ pub fn summarise(records: &[u8]) -> Result<Option<Summary>, BatchError> {
             records: 0,
             bytes: 0,
             producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
             transactional: false,
             control: false,
             codec: header.codec,

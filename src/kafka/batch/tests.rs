@@ -358,6 +358,8 @@ fn batches_are_walked_and_summed_up() {
             records: 7,
             bytes: whole,
             producer_id: 4_711,
+            producer_epoch: 3,
+            base_sequence: 99,
             transactional: true,
             control: true,
             codec: Codec::Zstd,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::approval::tests::idle_desk;
 use crate::auth::keys::JWKS_BYTES_MAX;
 use crate::auth::keys::SignatureAlgorithm;
 use crate::auth::mint::{LocalIssuer, TokenRequest};
@@ -92,6 +93,7 @@ impl World {
         let configuration = ControlPlaneConfiguration {
             issuers: vec![IssuerConfiguration { settings: settings(), source }],
             sources: idle_sources(),
+            approvals: idle_desk(),
             sessions_max: 1,
             clock: Arc::clone(&clock),
             failed: Arc::new(|name| panic!("{name} failed")),

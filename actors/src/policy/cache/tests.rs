@@ -6,7 +6,7 @@ const PAYMENTS: Resource<'static> = Resource::Topic("payments");
 
 fn snapshot(policies: &str, groups: &[&str]) -> PolicySnapshot {
     let Session { slice, asker } = Session::new(&bundle(policies), groups);
-    PolicySnapshot::new(slice, asker, Vec::new())
+    PolicySnapshot::new(slice, asker)
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn granted(policy: PolicyHash, labels: &[&str], rules: Vec<HeldBy>) -> Arc<Grant
 
 fn snapshot(policies: &str, groups: &[&str], grants: Vec<Arc<Grant>>) -> PolicySnapshot {
     let Session { slice, asker } = Session::new(&bundle(policies), groups);
-    PolicySnapshot::new(slice, asker, grants)
+    PolicySnapshot::new(slice, asker).with_grants(grants.into())
 }
 
 fn ask_first() -> Vec<HeldBy> {

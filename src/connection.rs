@@ -6,6 +6,7 @@
 //! Nothing is cancelled in the middle of a read: glommio reads by readiness, and every end closes the sockets, which
 //! ends the loops.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -22,6 +23,7 @@ use sluicegate_actors::vocabulary::Identity;
 use crate::config::{BrokerLogin, Listener};
 use crate::control::Caller;
 use crate::error::Ended;
+use crate::kafka::edit::Piece;
 use crate::kafka::found::Found;
 use crate::kafka::walk;
 use crate::life::Life;
@@ -416,8 +418,9 @@ impl Link {
                 Fate::Answered => self.forward(reader.bytes().get(run..at)).await?,
                 Fate::Rewrite(pieces) => {
                     self.forward(reader.bytes().get(run..at)).await?;
-                    for piece in coalesced(&pieces) {
-                        self.forward(Some(&piece)).await?;
+                    let frame = reader.bytes().get(at..end).unwrap_or_default();
+                    for part in coalesced(&pieces, frame) {
+                        self.forward(Some(&part)).await?;
                     }
                 }
                 Fate::Login => {
@@ -563,8 +566,9 @@ impl Link {
             let carried = self.path.carry_response(&mut expected, frame, &masked)?;
             if let Some(pieces) = carried {
                 self.release(reader.bytes().get(run..at)).await?;
-                for piece in coalesced(&pieces) {
-                    self.release(Some(&piece)).await?;
+                let frame = reader.bytes().get(at..end).unwrap_or_default();
+                for part in coalesced(&pieces, frame) {
+                    self.release(Some(&part)).await?;
                 }
                 run = end;
             }
@@ -723,26 +727,28 @@ impl Queue {
     }
 }
 
-/// The pieces of a rewritten frame with small neighbours copied together, so that one send carries them.
-fn coalesced(pieces: &[Bytes]) -> Vec<Bytes> {
-    let mut out: Vec<Bytes> = Vec::new();
+/// The parts of a rewritten frame with small neighbours copied together, so that one send carries them; large ones are
+/// sent from where they lie.
+fn coalesced<'a>(pieces: &'a [Piece], frame: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
+    let mut out: Vec<Cow<'a, [u8]>> = Vec::new();
     let mut small: Vec<u8> = Vec::new();
     for piece in pieces {
-        if small.len().saturating_add(piece.len()) <= limits::COALESCE_BYTES_MAX {
-            small.extend_from_slice(piece);
+        let bytes = piece.bytes(frame);
+        if small.len().saturating_add(bytes.len()) <= limits::COALESCE_BYTES_MAX {
+            small.extend_from_slice(bytes);
             continue;
         }
         if !small.is_empty() {
-            out.push(Bytes::from(std::mem::take(&mut small)));
+            out.push(Cow::Owned(std::mem::take(&mut small)));
         }
-        if piece.len() <= limits::COALESCE_BYTES_MAX {
-            small.extend_from_slice(piece);
+        if bytes.len() <= limits::COALESCE_BYTES_MAX {
+            small.extend_from_slice(bytes);
         } else {
-            out.push(piece.clone());
+            out.push(Cow::Borrowed(bytes));
         }
     }
     if !small.is_empty() {
-        out.push(Bytes::from(small));
+        out.push(Cow::Owned(small));
     }
     out
 }

@@ -109,8 +109,8 @@ pub const HELD_SEQUENCES_MAX: usize = 16_384;
 /// Decisions of a session that read the time are kept for at most this long (DESIGN: 1 s).
 pub const TIMED_DECISION_MS_MAX: i64 = 1_000;
 
-/// Mask plans that one connection keeps, one per topic; then it starts anew.
-pub const MASK_PLANS_MAX: usize = 1_024;
+/// Plans (what is masked and recorded) that one connection keeps, one per topic; then it starts anew.
+pub const TOPIC_PLANS_MAX: usize = 1_024;
 
 /// Sets of mask buffers that one shard keeps for reuse, each up to a few MiB.
 pub const MASK_BUFFERS_MAX: usize = 4;

@@ -24,7 +24,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::auth::{AuthActor, AuthArguments, AuthMessage};
@@ -264,7 +264,13 @@ impl SessionHandle {
         self.facts.session
     }
 
-    /// What holds now. Shards keep the result and load again when they are told.
+    /// What holds now, for a look between requests: no count is shared with other threads.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<SessionSnapshot>> {
+        self.snapshot.load()
+    }
+
+    /// What holds now, to keep.
     #[must_use]
     pub fn snapshot(&self) -> Arc<SessionSnapshot> {
         self.snapshot.load_full()

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sluicegate_actors::recorder::drain::{Store, StoreOptions};
 use sluicegate_actors::recorder::entry::{
@@ -58,7 +57,7 @@ impl Log {
     }
 
     /// One entry of a fetch, as the path writes it: about 300 bytes beside its payload.
-    fn append(&mut self, payload: &[Bytes]) {
+    fn append(&mut self, payload: &[&[u8]]) {
         let resource = ResourceDraft {
             action: Some(Action::Read),
             policies: &self.policies,
@@ -115,20 +114,20 @@ fn record(criterion: &mut Criterion) {
         ("one payload of 64 KiB", 1, 65_536),
     ] {
         let mut log = Log::open(&name.replace([' ', ','], "-"));
-        let pieces: Vec<Bytes> =
-            if payload == 0 { Vec::new() } else { vec![Bytes::from(vec![7; payload])] };
+        let bytes = vec![7; payload];
+        let pieces: &[&[u8]] = if payload == 0 { &[] } else { &[&bytes] };
         group.throughput(Throughput::Elements(1));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 if entries == 0 {
-                    log.append(&pieces);
+                    log.append(pieces);
                     if log.writer.unwritten_bytes() > 200_000 {
                         log.flush();
                     }
                     return;
                 }
                 for _ in 0..entries {
-                    log.append(&pieces);
+                    log.append(pieces);
                 }
                 log.flush();
             });
@@ -148,14 +147,14 @@ fn table(_: &mut Criterion) {
         ("one payload of 64 KiB", 1, 65_536, 16_384),
     ] {
         let mut log = Log::open(&format!("table-{entries}-{payload}"));
-        let pieces: Vec<Bytes> =
-            if payload == 0 { Vec::new() } else { vec![Bytes::from(vec![7; payload])] };
+        let bytes = vec![7; payload];
+        let pieces: &[&[u8]] = if payload == 0 { &[] } else { &[&bytes] };
         let mut spent = Vec::new();
         let before = on_core();
         for _ in 0..turns {
             let started = Instant::now();
             for _ in 0..entries {
-                log.append(&pieces);
+                log.append(pieces);
             }
             log.flush();
             spent.push(started.elapsed());
@@ -186,10 +185,10 @@ fn drain(criterion: &mut Criterion) {
         let data =
             std::env::temp_dir().join(format!("sluicegate-bench-drain-{}", std::process::id()));
         let mut log = Log::open_in(data.join("segments"));
-        let pieces: Vec<Bytes> =
-            if payload == 0 { Vec::new() } else { vec![Bytes::from(vec![7; payload])] };
+        let bytes = vec![7; payload];
+        let pieces: &[&[u8]] = if payload == 0 { &[] } else { &[&bytes] };
         for _ in 0..entries {
-            log.append(&pieces);
+            log.append(pieces);
             log.flush();
         }
         group.throughput(Throughput::Elements(entries));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::FetchRequest;
 use rustix::process::Signal;
 use serde_json::Value;
+use sluicegate_loadtest::config::PERMIT_ALL;
 use sluicegate_loadtest::requests::{FETCH_VERSION, FetchBounds, fetch};
 
 use crate::support::clients::{FAMILIES, Family, Record};
@@ -210,4 +211,35 @@ fn killed_under_load_nothing_delivered_is_missing_from_the_record() {
         let (text, code) = front.gateway().run(&["verify"]);
         assert_eq!(code, 0, "round {round}, running again: {text}");
     }
+}
+
+#[test]
+fn payloads_are_left_out_where_policy_says_so_and_nothing_else_is() {
+    let (bulk, topic) = (unique("bulk"), unique("kept"));
+    let policy = format!(
+        "{PERMIT_ALL}@id(\"bulk\") permit (principal, action == Action::\"skipPayload\", \
+         resource in Topic::\"{bulk}\");\n"
+    );
+    let Some(front) = Front::start(Setup { policy, ..Setup::default() }) else { return };
+    let family = FAMILIES[0];
+    let producer = family.producer(&front.access(&ALICE), &[]);
+    let config = [("group.id", bulk.as_str()), ("auto.offset.reset", "earliest")];
+    let consumer = family.consumer(&front.access(&ALICE), &config);
+    for name in [&bulk, &topic] {
+        front.kafka.create_topic(name, 1);
+        producer.send(name, &[Record::of(format!("of {name}"))]).remove(0).unwrap();
+    }
+    consumer.subscribe(&[&bulk, &topic]).unwrap();
+    assert_eq!(consumer.poll(2, PATIENCE).records.len(), 2);
+    let gateway = front.gateway();
+    let entries_of = |sessions: &[Value]| -> Vec<Value> {
+        sessions.iter().flat_map(|session| replay(gateway, session)).collect()
+    };
+    let sessions = sessions_of(gateway, &ALICE, |sessions| {
+        let entries = entries_of(sessions);
+        [&bulk, &topic].iter().all(|name| delivered_offsets(&entries, name).contains(&0))
+    });
+    let text = serde_json::to_string(&entries_of(&sessions)).unwrap();
+    assert!(text.contains(&format!("of {topic}")), "{text}");
+    assert!(!text.contains(&format!("of {bulk}")), "{text}");
 }

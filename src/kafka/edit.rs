@@ -12,6 +12,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
@@ -66,8 +67,17 @@ pub struct Edits {
 /// A frame in pieces, in order; kept and cleared from one frame to the next.
 #[derive(Debug, Default)]
 pub struct Rope {
-    pieces: Vec<Bytes>,
+    pieces: Vec<Piece>,
     size: usize,
+}
+
+/// A part of an edited frame; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// As it lies in the frame that was edited.
+    Kept(Range<usize>),
+    /// What is new, and short runs between.
+    New(Bytes),
 }
 
 /// Bytes of the frame, and what stands there instead.
@@ -174,12 +184,7 @@ impl Edits {
     ///
     /// # Errors
     /// [`EditError`]; the rope is not to be used then.
-    pub fn apply(
-        &mut self,
-        frame: &Bytes,
-        found: &Found,
-        rope: &mut Rope,
-    ) -> Result<(), EditError> {
+    pub fn apply(&mut self, frame: &[u8], found: &Found, rope: &mut Rope) -> Result<(), EditError> {
         rope.clear();
         let result = self.counts().and_then(|()| {
             self.tag_sizes(found);
@@ -238,7 +243,7 @@ impl Edits {
         }
     }
 
-    fn assemble(&mut self, frame: &Bytes, rope: &mut Rope) -> Result<(), EditError> {
+    fn assemble(&mut self, frame: &[u8], rope: &mut Rope) -> Result<(), EditError> {
         self.splices.sort_by_key(|splice| {
             (splice.start, splice.end != splice.start, Reverse(splice.list_at))
         });
@@ -264,7 +269,7 @@ impl Edits {
     }
 
     /// The size of the edited frame; checks that edits are in order, apart and inside.
-    fn new_size(&self, frame: &Bytes) -> Result<usize, EditError> {
+    fn new_size(&self, frame: &[u8]) -> Result<usize, EditError> {
         let mut at = PREFIX_SIZE_BYTES;
         let mut size = frame.len();
         for splice in &self.splices {
@@ -290,36 +295,20 @@ impl Edits {
 }
 
 impl Rope {
-    /// A rope of one piece.
-    #[must_use]
-    pub fn of(bytes: Bytes) -> Self {
-        let mut rope = Self::default();
-        rope.push(bytes);
-        rope
-    }
-
     /// Forgets the pieces.
     pub fn clear(&mut self) {
         self.pieces.clear();
         self.size = 0;
     }
 
-    /// Appends a piece; an empty one is left out.
-    pub fn push(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.size = self.size.saturating_add(bytes.len());
-            self.pieces.push(bytes);
-        }
-    }
-
-    /// The pieces, in order, none of them empty.
+    /// The pieces, in order.
     #[must_use]
-    pub fn pieces(&self) -> &[Bytes] {
+    pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
     /// Takes the pieces out, in order.
-    pub fn drain(&mut self) -> std::vec::Drain<'_, Bytes> {
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Piece> {
         self.size = 0;
         self.pieces.drain(..)
     }
@@ -330,13 +319,32 @@ impl Rope {
         self.size
     }
 
-    /// Everything in one piece, copied unless there is only one.
+    /// The edited frame in one piece, copied. `frame` is the one that was edited.
     #[must_use]
-    pub fn to_bytes(&self) -> Bytes {
-        match self.pieces.as_slice() {
-            [] => Bytes::new(),
-            [piece] => piece.clone(),
-            pieces => pieces.concat().into(),
+    pub fn to_bytes(&self, frame: &[u8]) -> Bytes {
+        let pieces: Vec<&[u8]> = self.pieces.iter().map(|piece| piece.bytes(frame)).collect();
+        pieces.concat().into()
+    }
+
+    fn push(&mut self, piece: Piece) {
+        let size = match &piece {
+            Piece::Kept(range) => range.len(),
+            Piece::New(bytes) => bytes.len(),
+        };
+        if size > 0 {
+            self.size = self.size.saturating_add(size);
+            self.pieces.push(piece);
+        }
+    }
+}
+
+impl Piece {
+    /// Its bytes. `frame` is the one that was edited.
+    #[must_use]
+    pub fn bytes<'a>(&'a self, frame: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Kept(range) => frame.get(range.clone()).unwrap_or_default(),
+            Self::New(bytes) => bytes,
         }
     }
 }
@@ -357,7 +365,7 @@ impl New {
 }
 
 /// Carries over an untouched run, by reference unless it is short.
-fn keep(out: &mut BytesMut, rope: &mut Rope, frame: &Bytes, start: usize, end: usize) {
+fn keep(out: &mut BytesMut, rope: &mut Rope, frame: &[u8], start: usize, end: usize) {
     if end <= start {
         return;
     }
@@ -366,7 +374,7 @@ fn keep(out: &mut BytesMut, rope: &mut Rope, frame: &Bytes, start: usize, end: u
         return;
     }
     flush(out, rope);
-    rope.push(frame.slice(start..end));
+    rope.push(Piece::Kept(start..end));
 }
 
 fn share(out: &mut BytesMut, rope: &mut Rope, bytes: Bytes) {
@@ -375,11 +383,11 @@ fn share(out: &mut BytesMut, rope: &mut Rope, bytes: Bytes) {
         return;
     }
     flush(out, rope);
-    rope.push(bytes);
+    rope.push(Piece::New(bytes));
 }
 
 fn flush(out: &mut BytesMut, rope: &mut Rope) {
-    rope.push(out.split().freeze());
+    rope.push(Piece::New(out.split().freeze()));
 }
 
 /// In [`Splice::list_at`]: belongs to the field before, ahead of whatever is appended there.

@@ -1,5 +1,6 @@
-//! Which partitions of a fetch are masked, and by what: the step between the walk of a response and its delivery.
+//! What becomes of a topic's records: which are masked, and by what; which are left out of the record.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use sluicegate_actors::vocabulary::UnixMillis;
 use crate::kafka::ErrorCode;
 use crate::kafka::edit::Edits;
 use crate::kafka::found::Partition;
+use crate::limits;
 use crate::path::mask::{MaskBuffers, MaskedRecords, Progress, RecordsMask};
 
 /// Plans of one session by topic, until its rights change.
@@ -21,9 +23,13 @@ pub struct Plans {
     by_topic: HashMap<String, Plan>,
 }
 
-#[derive(Debug)]
-struct Plan {
-    plan: Option<Arc<MaskPlan>>,
+/// What becomes of a topic's records: asked of policy once per topic and change of rights.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is masked; `None` where that is nothing.
+    pub mask: Option<Arc<MaskPlan>>,
+    /// Whether they are left out of the record.
+    pub skips_payload: bool,
     until: UnixMillis,
 }
 
@@ -40,45 +46,61 @@ pub struct Job {
 pub struct Done {
     /// The partition's place among those that the walk found.
     pub partition: usize,
-    /// The records to deliver; `None` where nothing of them can be read, and so nothing may be.
-    pub records: Option<Bytes>,
+    /// What is delivered.
+    pub outcome: Outcome,
     /// How often each label masked.
     pub masked: Vec<(Arc<str>, u64)>,
     /// How many values were withheld.
     pub withheld: u64,
 }
 
+/// What is delivered of a partition's records.
+#[derive(Debug)]
+pub enum Outcome {
+    /// What came in: nothing in it had to be masked.
+    Kept,
+    /// These instead.
+    Rewritten(Bytes),
+    /// Nothing, and an error: nothing of them can be read.
+    Unreadable,
+}
+
 impl Plans {
-    /// What is masked on a topic; `None` where that is nothing. Asked of policy once per topic and change of rights.
+    /// The plan of a topic.
     pub fn plan(
         &mut self,
-        rules: &Rules,
+        rules: Option<&Rules>,
         policy: &PolicySnapshot,
         topic: &str,
         now: UnixMillis,
-    ) -> Option<Arc<MaskPlan>> {
-        if self.stamp != Some(policy.stamp()) {
+    ) -> Plan {
+        if self.stamp != Some(policy.stamp()) || self.by_topic.len() >= limits::TOPIC_PLANS_MAX {
             self.by_topic.clear();
             self.stamp = Some(policy.stamp());
         }
         if let Some(known) = self.by_topic.get(topic)
             && now < known.until
         {
-            return known.plan.clone();
+            return known.clone();
         }
-        let until = std::cell::Cell::new(UnixMillis(i64::MAX));
-        let plan = rules.plan(topic, |label| {
-            let (clear, holds) = policy.unmasks(label, topic, now);
-            until.set(until.get().min(holds));
-            clear
-        });
-        let plan = plan.map(Arc::new);
-        if self.by_topic.len() >= crate::limits::MASK_PLANS_MAX {
-            self.by_topic.clear();
-        }
-        let known = Plan { plan: plan.clone(), until: until.get() };
-        self.by_topic.insert(topic.to_owned(), known);
+        let plan = Plan::new(rules, policy, topic, now);
+        self.by_topic.insert(topic.to_owned(), plan.clone());
         plan
+    }
+}
+
+impl Plan {
+    fn new(rules: Option<&Rules>, policy: &PolicySnapshot, topic: &str, now: UnixMillis) -> Self {
+        let (skips_payload, holds) = policy.skips_payload(topic, now);
+        let until = Cell::new(holds);
+        let mask = rules.and_then(|rules| {
+            rules.plan(topic, |label| {
+                let (clear, holds) = policy.unmasks(label, topic, now);
+                until.set(until.get().min(holds));
+                clear
+            })
+        });
+        Self { mask: mask.map(Arc::new), skips_payload, until: until.get() }
     }
 }
 
@@ -112,17 +134,36 @@ impl Job {
             partition: self.partition,
             masked: labels.filter(|(_, count)| *count > 0).collect(),
             withheld: counts.withheld,
-            records: masked.map(|masked| joined(&masked.pieces)),
+            outcome: match masked {
+                None => Outcome::Unreadable,
+                Some(masked) if masked.batches_changed == 0 && masked.dropped_bytes == 0 => {
+                    Outcome::Kept
+                }
+                Some(masked) => Outcome::Rewritten(joined(&masked.pieces)),
+            },
         }
     }
 }
 
 impl Done {
+    /// The records that are delivered for those that came.
+    #[must_use]
+    pub fn delivers<'a>(&'a self, came: &'a [u8]) -> &'a [u8] {
+        match &self.outcome {
+            Outcome::Kept => came,
+            Outcome::Rewritten(records) => records,
+            Outcome::Unreadable => &[],
+        }
+    }
+
     /// Puts the outcome into the response.
     pub fn apply(&self, partition: &Partition, edits: &mut Edits) {
-        match &self.records {
-            Some(records) => edits.set_bytes(&partition.records, Some(records.clone())),
-            None => {
+        match &self.outcome {
+            Outcome::Kept => {}
+            Outcome::Rewritten(records) => {
+                edits.set_bytes(&partition.records, Some(records.clone()));
+            }
+            Outcome::Unreadable => {
                 edits.set_int16(partition.error_at, ErrorCode::CORRUPT_MESSAGE.0);
                 edits.set_bytes(&partition.records, Some(Bytes::new()));
             }

@@ -30,6 +30,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sluicegate_actors::approval::ticket::ApprovalRequest;
+use sluicegate_actors::masking::rules::Rules;
 use sluicegate_actors::recorder::RecordLevel;
 use sluicegate_actors::recorder::entry::{
     EntryKind, MaskedDraft, Outcome as Recorded, RequestDraft,
@@ -39,7 +40,7 @@ use sluicegate_actors::session::{SessionHandle, SessionState};
 use crate::clock;
 use crate::cluster::ClusterSnapshot;
 use crate::error::Ended;
-use crate::kafka::edit::{Edits, Rope};
+use crate::kafka::edit::{Edits, Piece, Rope};
 use crate::kafka::found::{Found, Partition, Span, Topic};
 use crate::kafka::refuse::{self, Outcome, Refusals};
 use crate::kafka::walk::{self, RequestHeader};
@@ -86,7 +87,7 @@ pub enum Fate {
     /// The frame goes to the broker as it is; it was patched in place.
     Forward,
     /// This goes to the broker instead.
-    Rewrite(Vec<Bytes>),
+    Rewrite(Vec<Piece>),
     /// The gateway answered; nothing goes to the broker.
     Answered,
     /// A topic is not known: look the cluster up, then carry the request again.
@@ -168,7 +169,23 @@ impl Path {
     /// The session's snapshot number: it changes with every policy, grant or identity change.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.session.snapshot().epoch
+        self.session.load().epoch
+    }
+
+    /// The mask rules.
+    fn rules(&self) -> Option<Arc<Rules>> {
+        self.session.load().parts.masking.clone()
+    }
+
+    /// Whether a topic's record batches are recorded.
+    fn keeps_payload(&self, topic: &str) -> bool {
+        if self.level.get() == RecordLevel::None {
+            return false;
+        }
+        let (judge, mut plans) = (self.judge.borrow(), self.plans.borrow_mut());
+        let session = self.session.load();
+        let rules = session.parts.masking.as_deref();
+        !plans.plan(rules, &judge.policy, topic, clock::wall()).skips_payload
     }
 
     /// Takes the session's newest snapshot.
@@ -177,7 +194,7 @@ impl Path {
     ///
     /// [`Ended::SessionEnded`] where the session is closed: it is never unguarded.
     fn refresh(&self) -> Result<u64, Ended> {
-        let snapshot = self.session.snapshot();
+        let snapshot = self.session.load();
         if let SessionState::Closed(reason) = snapshot.state {
             return Err(Ended::SessionEnded(format!("{reason:?}")));
         }
@@ -221,7 +238,7 @@ impl Path {
             let text = format!("{} v{}: an unknown tag", exchange.api.name, exchange.version);
             return Err(Ended::ClientRequest(text));
         }
-        let ruling = self.decide(exchange, frame, attempt, work)?;
+        let (ruling, payload) = self.decide(exchange, frame, attempt, work)?;
         if ruling == Ruling::LookUp {
             return Ok(Fate::LookUp);
         }
@@ -229,7 +246,7 @@ impl Path {
             let policy = &self.judge.borrow().policy;
             return Ok(Fate::Ask(hold::questions(&work.tally, self.session.facts(), policy)));
         }
-        self.record_request(exchange, &header, frame, ruling, attempt, work)?;
+        self.record_request(exchange, &header, frame, ruling, attempt, &payload, work)?;
         let ordinal = self.trace.last();
         match ruling {
             Ruling::Forward | Ruling::ForwardRest => {
@@ -270,8 +287,7 @@ impl Path {
             return Ok(Vec::new());
         }
         self.refresh()?;
-        let snapshot = self.session.snapshot();
-        let Some(rules) = &snapshot.parts.masking else { return Ok(Vec::new()) };
+        let Some(rules) = self.rules() else { return Ok(Vec::new()) };
         let exchange = expected.exchange;
         let unusable = |error: walk::WalkError| Ended::BrokerResponse(error.to_string());
         let (_, body) = walk::response_header(exchange, frame).map_err(unusable)?;
@@ -282,7 +298,7 @@ impl Path {
         let mut jobs = Vec::new();
         for topic in &work.found.topics {
             let name = topic_text(topic, frame, &cluster);
-            let Some(plan) = plans.plan(rules, &judge.policy, &name, now) else {
+            let Some(plan) = plans.plan(Some(&rules), &judge.policy, &name, now).mask else {
                 continue;
             };
             let first = kafka::wire::index(topic.partitions.first);
@@ -308,7 +324,7 @@ impl Path {
         expected: &mut Expected,
         frame: &mut [u8],
         masked: &[Done],
-    ) -> Result<Option<Vec<Bytes>>, Ended> {
+    ) -> Result<Option<Vec<Piece>>, Ended> {
         let exchange = expected.exchange;
         let unusable = |reason: String| {
             Ended::BrokerResponse(format!("{} v{}: {reason}", exchange.api.name, exchange.version))
@@ -374,9 +390,8 @@ impl Path {
         if work.edits.is_empty() {
             return Ok(None);
         }
-        let bytes = Bytes::copy_from_slice(frame);
         work.edits
-            .apply(&bytes, &work.found, &mut work.rope)
+            .apply(frame, &work.found, &mut work.rope)
             .map_err(|error| unusable(error.to_string()))?;
         Ok(Some(work.rope.drain().collect()))
     }
@@ -422,38 +437,39 @@ impl Path {
         Ok(offer.response(header.version, header.correlation_id))
     }
 
-    fn decide(
+    /// Decides, and says which record batches belong into the record.
+    fn decide<'f>(
         &self,
         exchange: &'static Exchange,
-        frame: &[u8],
+        frame: &'f [u8],
         attempt: &Attempt,
         work: &mut Work,
-    ) -> Result<Ruling, Ended> {
+    ) -> Result<(Ruling, Vec<&'f [u8]>), Ended> {
         work.edits.clear();
         work.refusals.clear();
         work.tally.clear();
         if let Some(code) = never(exchange, &work.found) {
-            return Ok(Ruling::Refuse(code));
+            return Ok((Ruling::Refuse(code), Vec::new()));
         }
         let cluster = self.cluster()?;
-        let found = &work.found;
-        let produced = Delivered::whole(frame, found);
-        let Ok(is_transactional) = summarise(&produced, &cluster, &mut work.tally) else {
-            return Ok(Ruling::Refuse(ErrorCode::CORRUPT_MESSAGE));
+        let produced = Delivered { frame, found: &work.found, withheld: &[], masked: &[] };
+        let Ok(produced) = self.summarise(&produced, &cluster, &mut work.tally) else {
+            return Ok((Ruling::Refuse(ErrorCode::CORRUPT_MESSAGE), Vec::new()));
         };
         let case = Case {
             exchange,
             frame,
             found: &work.found,
             cluster: &cluster,
-            is_transactional,
+            is_transactional: produced.is_transactional,
             now: clock::wall(),
             looked_up: attempt.looked_up,
             ticket: attempt.ticket.as_deref(),
         };
         let mut notes =
             Notes { refusals: &mut work.refusals, edits: &mut work.edits, tally: &mut work.tally };
-        Ok(self.judge.borrow_mut().rule(&case, &mut notes))
+        let ruling = self.judge.borrow_mut().rule(&case, &mut notes);
+        Ok((ruling, produced.payload))
     }
 
     fn expect(
@@ -502,9 +518,8 @@ impl Path {
         {
             work.edits.replace(Span { start: end.saturating_sub(trailing), end }, &[]);
         }
-        let bytes = Bytes::copy_from_slice(frame);
         work.edits
-            .apply(&bytes, &work.found, &mut work.rope)
+            .apply(frame, &work.found, &mut work.rope)
             .map_err(|error| Ended::ClientRequest(error.to_string()))?;
         Ok(Fate::Rewrite(work.rope.drain().collect()))
     }
@@ -516,6 +531,7 @@ impl Path {
         frame: &[u8],
         ruling: Ruling,
         attempt: &Attempt,
+        payload: &[&[u8]],
         work: &Work,
     ) -> Result<(), Ended> {
         let carries = work.found.partitions.iter().any(|partition| !partition.records.null);
@@ -535,13 +551,9 @@ impl Path {
         note.policy_epoch = self.judge.borrow().policy.epoch();
         note.client_id = client_id;
         note.text = attempt.ticket.as_deref().unwrap_or_default();
-        let payload = if kind == EntryKind::Produced && self.records_payload() {
-            payload_of(&Delivered::whole(frame, &work.found))
-        } else {
-            Vec::new()
-        };
+        let payload = if kind == EntryKind::Produced { payload } else { &[] };
         let log = &self.shard.log;
-        log.append(&self.trace, &note, Some(&work.tally), &payload)
+        log.append(&self.trace, &note, Some(&work.tally), payload)
             .map_err(|error| Ended::RecordLog(error.to_string()))
     }
 
@@ -557,7 +569,8 @@ impl Path {
     ) -> Result<(), Ended> {
         work.tally.clear();
         let delivered = Delivered { frame, found: &work.found, withheld: &work.withheld, masked };
-        summarise(&delivered, cluster, &mut work.tally)
+        let summed = self
+            .summarise(&delivered, cluster, &mut work.tally)
             .map_err(|error| Ended::BrokerResponse(error.to_string()))?;
         let assigned = expected.exchange.api.key == hold::PRODUCE;
         if assigned {
@@ -578,18 +591,31 @@ impl Path {
             .collect();
         note.masked = &labels;
         note.withheld = masked.iter().map(|done| done.withheld).sum();
-        let payload = if kind == EntryKind::Delivered && self.records_payload() {
-            payload_of(&delivered)
-        } else {
-            Vec::new()
-        };
         let log = &self.shard.log;
-        log.append(&self.trace, &note, Some(&work.tally), &payload)
+        log.append(&self.trace, &note, Some(&work.tally), &summed.payload)
             .map_err(|error| Ended::RecordLog(error.to_string()))
     }
 
-    fn records_payload(&self) -> bool {
-        self.level.get() == RecordLevel::Delivered
+    /// Notes every partition's record batches, and gathers those that belong into the record.
+    fn summarise<'f>(
+        &self,
+        delivered: &Delivered<'f, '_>,
+        cluster: &ClusterSnapshot,
+        tally: &mut Tally,
+    ) -> Result<Summed<'f>, batch::BatchError> {
+        let mut summed = Summed { is_transactional: false, payload: Vec::new() };
+        for (topic, partition, records) in delivered.partitions() {
+            let summary = batch::summarise(records)?;
+            summed.is_transactional |= summary.is_some_and(|summary| summary.transactional);
+            let name = topic_text(topic, delivered.frame, cluster);
+            let is_kept = self.keeps_payload(&name);
+            if is_kept {
+                summed.payload.push(records);
+            }
+            let batches = Batches::of(summary.as_ref(), if is_kept { records.len() } else { 0 });
+            tally.batches(&name, partition.index, batches);
+        }
+        Ok(summed)
     }
 
     /// Tells the session that this connection logged in again.
@@ -670,20 +696,23 @@ fn refusal(
 }
 
 /// Records as one side gets them: those of a frame, but for what is taken out or masked.
-struct Delivered<'a> {
-    frame: &'a [u8],
-    found: &'a Found,
-    withheld: &'a [Span],
-    masked: &'a [Done],
+struct Delivered<'f, 'w> {
+    frame: &'f [u8],
+    found: &'w Found,
+    withheld: &'w [Span],
+    masked: &'f [Done],
 }
 
-impl<'a> Delivered<'a> {
-    fn whole(frame: &'a [u8], found: &'a Found) -> Self {
-        Self { frame, found, withheld: &[], masked: &[] }
-    }
+/// What record batches came to.
+struct Summed<'f> {
+    is_transactional: bool,
+    /// Those that belong into the record, in wire order.
+    payload: Vec<&'f [u8]>,
+}
 
+impl<'f> Delivered<'f, '_> {
     /// Every partition with records, in wire order.
-    fn partitions(&self) -> impl Iterator<Item = (&'a Topic, &'a Partition, &'a [u8])> {
+    fn partitions(&self) -> impl Iterator<Item = (&Topic, &Partition, &'f [u8])> {
         let (frame, found, withheld, masked) = (self.frame, self.found, self.withheld, self.masked);
         let topics = found.topics.iter().filter(|topic| !withheld.contains(&topic.element));
         topics
@@ -692,31 +721,14 @@ impl<'a> Delivered<'a> {
                 let partitions = found.partitions_of(topic).iter().enumerate();
                 partitions.map(move |(place, partition)| {
                     let index = first.saturating_add(place);
-                    let records = match masked.iter().find(|done| done.partition == index) {
-                        Some(done) => done.records.as_deref().unwrap_or_default(),
-                        None => partition.records.bytes(frame),
-                    };
+                    let came = partition.records.bytes(frame);
+                    let done = masked.iter().find(|done| done.partition == index);
+                    let records = done.map_or(came, |done| done.delivers(came));
                     (topic, partition, records)
                 })
             })
             .filter(|(_, _, records)| !records.is_empty())
     }
-}
-
-/// Notes every partition's record batches; whether any of them is transactional.
-fn summarise(
-    delivered: &Delivered<'_>,
-    cluster: &ClusterSnapshot,
-    tally: &mut Tally,
-) -> Result<bool, batch::BatchError> {
-    let mut transactional = false;
-    for (topic, partition, records) in delivered.partitions() {
-        let summary = batch::summarise(records)?;
-        transactional |= summary.is_some_and(|summary| summary.transactional);
-        let batches = Batches::of(summary.as_ref(), records.len());
-        tally.batches(&topic_text(topic, delivered.frame, cluster), partition.index, batches);
-    }
-    Ok(transactional)
 }
 
 /// Notes the offsets that a broker gave to what was produced.
@@ -744,11 +756,6 @@ fn topic_text<'a>(topic: &Topic, frame: &'a [u8], cluster: &'a ClusterSnapshot) 
         Some(name) => Cow::Borrowed(name),
         None => Cow::Owned(format!("id {:032x}", u128::from_be_bytes(id))),
     }
-}
-
-/// The records of every partition, in the order in which [`summarise`] noted them.
-fn payload_of(delivered: &Delivered<'_>) -> Vec<Bytes> {
-    delivered.partitions().map(|(_, _, records)| Bytes::copy_from_slice(records)).collect()
 }
 
 fn patch(frame: &mut [u8], at: usize, value: i32) {

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use bytes::Bytes;
 use sluicegate_actors::recorder::entry::{
     EntryDraft, EntryKind, Instants, MaskedDraft, Origin, OriginFacts, Outcome, RequestDraft,
 };
@@ -125,7 +124,7 @@ impl RecordLog {
         trace: &Trace,
         note: &Note<'_>,
         tally: Option<&Tally>,
-        payload: &[Bytes],
+        payload: &[&[u8]],
     ) -> Result<(), RecordError> {
         let origin = trace.origin.borrow();
         let ordinal = trace.next.get();
@@ -156,10 +155,7 @@ impl RecordLog {
     /// [`RecordError`]: nothing of what was appended may happen.
     pub fn flush(&self) -> Result<(), RecordError> {
         let mut writer = self.writer.borrow_mut();
-        if writer.unwritten_bytes() == 0 && !writer.is_failed() {
-            return Ok(());
-        }
-        writer.flush()
+        if writer.needs_flush() { writer.flush() } else { Ok(()) }
     }
 
     /// A few times a second: tries again what could not be written, so that the log recovers when the disk does.

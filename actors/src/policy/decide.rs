@@ -173,6 +173,9 @@ impl Slice {
     /// Whether a topic's payloads may be left out of the record.
     #[must_use]
     pub fn skips_payload(&self, asker: &Asker, topic: &str, now: UnixMillis) -> bool {
+        if self.cell(Question::SkipPayload, Kind::Topic).is_none() {
+            return false;
+        }
         let case = self.case(asker, Resource::Topic(topic));
         let (Some(case), Some(contexts)) = (case, asker.contexts(self, now)) else { return false };
         let outcome = self.answer(asker, Question::SkipPayload, &case, &contexts);

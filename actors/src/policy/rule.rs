@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cedar_policy::pst::{self, Clause, Expr, Literal};
-use cedar_policy::{Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{
+    ActionConstraint, Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
+};
 
-use super::schema::{Kind, Names, Question, split_partition};
+use super::schema::{Kind, Names, split_partition};
 
 /// A policy with what was learnt about it at load.
 #[derive(Debug)]
@@ -177,14 +179,20 @@ fn about_entity(entity: &EntityUid, names: &Names) -> About {
 pub(super) fn cells(policy: &Policy, names: &Names) -> (BTreeSet<(usize, usize)>, BTreeSet<usize>) {
     let mut cells = BTreeSet::new();
     let mut partition_questions = BTreeSet::new();
+    let permits_any_action = policy.effect() == Effect::Permit
+        && matches!(policy.action_constraint(), ActionConstraint::Any);
     for environment in policy.get_valid_request_envs(&names.schema) {
-        let question = names.question(environment.action()).map(Question::index);
+        let question = names.question(environment.action());
         let kind = names.kind(environment.resource()).map(Kind::index);
         let (Some(question), Some(kind)) = (question, kind) else { continue };
+        // A right to everything is not meant to unmask, nor to go unrecorded: permits name these.
+        if permits_any_action && question.is_obligation() {
+            continue;
+        }
         if *environment.resource() == names.partition {
-            partition_questions.insert(question);
+            partition_questions.insert(question.index());
         } else {
-            cells.insert((question, kind));
+            cells.insert((question.index(), kind));
         }
     }
     (cells, partition_questions)

@@ -86,6 +86,11 @@ impl Question {
         }
     }
 
+    /// Whether it is not about what a request may do, but about what goes with it.
+    pub(super) fn is_obligation(self) -> bool {
+        matches!(self, Self::Unmask | Self::SkipPayload)
+    }
+
     /// The action's name in the schema.
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -118,10 +118,10 @@ impl PolicySnapshot {
         }
     }
 
-    /// Whether a topic's payloads may be left out of the record.
+    /// Whether a topic's payloads are left out of the record; and until when that answer holds.
     #[must_use]
-    pub fn skips_payload(&self, topic: &str, now: UnixMillis) -> bool {
-        self.slice.skips_payload(&self.asker, topic, now)
+    pub fn skips_payload(&self, topic: &str, now: UnixMillis) -> (bool, UnixMillis) {
+        (self.slice.skips_payload(&self.asker, topic, now), self.until(now))
     }
 
     /// As [`Slice::allows_any_topic`].

@@ -77,7 +77,7 @@ pub(super) fn sample(session: u8, connection: u64, ordinal: u64) -> Entry {
 pub(super) fn append<F: SegmentFile>(
     writer: &mut SegmentWriter<F>,
     entry: &Entry,
-    pieces: &[Bytes],
+    pieces: &[&[u8]],
 ) -> Result<EntryNumber, RecordError> {
     let origin = Origin::new(
         entry.session,
@@ -294,7 +294,7 @@ pub(super) fn write_log(data: &Path, seed: u64) -> [u64; 2] {
             entry.ticket = (step % 50 == 0).then(|| "t-1".into());
             let size = usize::try_from((random >> 40) % 900).unwrap();
             entry.resources[0].payload_bytes = Some(u32::try_from(size).unwrap());
-            append(&mut writer, &entry, &[Bytes::from(vec![1; size])]).unwrap();
+            append(&mut writer, &entry, &[&vec![1; size]]).unwrap();
             ordinals[pick] += 1;
             counts[usize::try_from(shard).unwrap()] += 1;
             if step % 5 == 0 {

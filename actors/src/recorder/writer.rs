@@ -1,14 +1,15 @@
 //! The shard's own end of the record log: entries into a buffer, the buffer into the segment, one write per turn.
 //!
 //! ```text
-//! append ─▶ [ frame │ frame │ frame head ]   large payload pieces are kept beside it, by reference
-//!                        │                          │
-//! flush  ─▶ pwritev ( buffer part, piece, buffer part, … ) at the end of the last acknowledged frame
+//! append ─▶ [ frame │ frame │ frame head ]  payload        a large payload is never copied:
+//!                        │                     │            its entry is written when it is committed,
+//!            pwritev ( buffer, payload piece, … )           with all that waits before it
+//! flush  ─▶  pwritev ( buffer )
 //! ```
 //!
 //! Everything here is synchronous. What [`SegmentWriter::flush`] returned `Ok` for is in the kernel's hands and
 //! survives a kill of the process; nothing before that does. Where a write fails, the file is cut back to where the
-//! flush began, the writer refuses entries, and the next flush writes the same bytes to the same place: so nothing is
+//! write began, the writer refuses entries, and the next flush writes what waits to the same place: so nothing is
 //! ever glued to a torn frame, and no number is given twice.
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -17,7 +18,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::encode::{
@@ -36,8 +36,8 @@ pub const SEGMENT_ROLL_BYTES: u64 = 256 << 20;
 /// The most bytes that wait for a flush: one entry of the largest size fits.
 pub const UNWRITTEN_BYTES_MAX: usize = 128 << 20;
 
-/// A payload piece up to this size is copied into the buffer; larger ones are written from where they lie.
-pub const PIECE_COPY_BYTES_MAX: usize = 4096;
+/// A payload up to this size is copied into the buffer; larger ones are written at once from where they lie.
+pub const PAYLOAD_COPY_BYTES_MAX: usize = 4096;
 
 /// How much a crash may take of what was acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,20 +167,15 @@ pub struct SegmentWriter<F: SegmentFile = File> {
     header: SegmentHeader,
     /// Where the last acknowledged frame ends in the file.
     written: u64,
-    /// Frames without their large pieces. What lies behind `committed` belongs to a draft that was given up.
+    /// Whole frames that wait. What lies behind `committed` belongs to a draft that was given up.
     buffer: Vec<u8>,
     committed: usize,
-    pieces: Vec<Piece>,
-    piece_bytes: usize,
     next: EntryNumber,
     failed: bool,
-}
-
-/// A large part of a payload, to be written behind the first `at` bytes of the buffer.
-#[derive(Debug)]
-struct Piece {
-    at: usize,
-    bytes: Bytes,
+    /// A failed write may have left bytes behind `written`: they are cut off before anything else is written.
+    torn: bool,
+    /// Something was written since the last sync; of interest with [`Durability::Always`] alone.
+    unsynced: bool,
 }
 
 /// An entry that is being written; dropped without [`EntryBuilder::commit`], it never was.
@@ -248,10 +243,10 @@ impl<F: SegmentFile> SegmentWriter<F> {
             written: wide(SEGMENT_HEADER_BYTES),
             buffer: Vec::with_capacity(BUFFER_BYTES),
             committed: 0,
-            pieces: Vec::new(),
-            piece_bytes: 0,
             next: end.next,
             failed: false,
+            torn: false,
+            unsynced: false,
         };
         Ok((writer, recovery))
     }
@@ -264,7 +259,7 @@ impl<F: SegmentFile> SegmentWriter<F> {
     pub fn append(
         &mut self,
         draft: &EntryDraft<'_>,
-        payload: &[Bytes],
+        payload: &[&[u8]],
     ) -> Result<EntryNumber, RecordError> {
         self.begin(draft)?.commit(payload)
     }
@@ -292,25 +287,15 @@ impl<F: SegmentFile> SegmentWriter<F> {
     ///
     /// [`RecordError::Write`]; the writer refuses entries until a flush succeeds.
     pub fn flush(&mut self) -> Result<(), RecordError> {
-        if self.committed == 0 {
-            self.failed = false;
-            return Ok(());
-        }
         self.buffer.truncate(self.committed);
-        if let Err(source) = self.write_out() {
-            self.failed = true;
-            // Best effort: the next flush writes to the same place whether the cut succeeds or not.
-            drop(self.file.truncate(self.written));
-            let path = self.options.directory.join(self.header.name.file_name());
-            return Err(RecordError::Write { path, source });
+        if self.committed > 0 {
+            self.write_out(&[])?;
         }
+        if self.unsynced && self.options.durability == Durability::Always {
+            self.file.sync().map_err(|source| self.failure(source))?;
+        }
+        self.unsynced = false;
         self.failed = false;
-        self.written = self.written.saturating_add(wide(self.unwritten_bytes()));
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_BYTES);
-        self.pieces.clear();
-        self.piece_bytes = 0;
-        self.committed = 0;
         if self.written >= self.options.roll_bytes {
             self.roll();
         }
@@ -320,7 +305,13 @@ impl<F: SegmentFile> SegmentWriter<F> {
     /// How many bytes wait for a flush.
     #[must_use]
     pub fn unwritten_bytes(&self) -> usize {
-        self.committed.saturating_add(self.piece_bytes)
+        self.committed
+    }
+
+    /// Whether a flush has anything to do.
+    #[must_use]
+    pub fn needs_flush(&self) -> bool {
+        self.committed > 0 || self.unsynced || self.failed
     }
 
     /// Whether the last flush failed.
@@ -341,45 +332,44 @@ impl<F: SegmentFile> SegmentWriter<F> {
         (self.header.name, self.written)
     }
 
-    /// Writes buffer and pieces in order, all of them or an error.
-    fn write_out(&mut self) -> io::Result<()> {
-        let total = self.unwritten_bytes();
+    /// Writes the buffer and what belongs behind it, all of it or an error. The buffer is empty then.
+    fn write_out(&mut self, payload: &[&[u8]]) -> Result<(), RecordError> {
+        if self.torn {
+            self.file.truncate(self.written).map_err(|source| self.failure(source))?;
+            self.torn = false;
+        }
+        let sizes = payload.iter().map(|part| part.len());
+        let total = sizes.fold(self.buffer.len(), usize::saturating_add);
         let mut done: usize = 0;
         while done < total {
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let count = self.fill_slices(&mut slices, done);
+            let count = fill_slices(&mut slices, &self.buffer, payload, done);
             let at = self.written.saturating_add(wide(done));
-            match self.file.write_at(slices.get(..count).unwrap_or_default(), at) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            let wrote = match self.file.write_at(slices.get(..count).unwrap_or_default(), at) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+                other => other,
+            };
+            match wrote {
                 Ok(size) => done = done.saturating_add(size),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(source) => {
+                    self.torn = self.file.truncate(self.written).is_err();
+                    return Err(self.failure(source));
+                }
             }
         }
-        if self.options.durability == Durability::Always { self.file.sync() } else { Ok(()) }
+        self.written = self.written.saturating_add(wide(total));
+        self.unsynced = true;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES);
+        self.committed = 0;
+        Ok(())
     }
 
-    /// Fills `slices` with what follows the first `skip` bytes of all that waits, and says how many were filled.
-    fn fill_slices<'s>(&'s self, slices: &mut [IoSlice<'s>], mut skip: usize) -> usize {
-        let mut from = 0;
-        let mut places = slices.iter_mut();
-        let mut count: usize = 0;
-        let ends = self.pieces.iter().map(|piece| (piece.at, piece.bytes.as_ref()));
-        for (to, piece) in ends.chain(std::iter::once((self.committed, [].as_slice()))) {
-            let part = self.buffer.get(from..to).unwrap_or_default();
-            from = to;
-            for bytes in [part, piece] {
-                let rest = bytes.get(skip..).unwrap_or_default();
-                skip = skip.saturating_sub(bytes.len());
-                if rest.is_empty() {
-                    continue;
-                }
-                let Some(place) = places.next() else { return count };
-                *place = IoSlice::new(rest);
-                count = count.saturating_add(1);
-            }
-        }
-        count
+    fn failure(&mut self, source: io::Error) -> RecordError {
+        self.failed = true;
+        let path = self.options.directory.join(self.header.name.file_name());
+        RecordError::Write { path, source }
     }
 
     /// Begins the next segment. Where that fails the current one grows on, and the next flush tries again.
@@ -426,12 +416,13 @@ impl<F: SegmentFile> EntryBuilder<'_, F> {
 
     /// Ends the entry with its payload. It is in the log once [`SegmentWriter::flush`] has returned `Ok`.
     ///
-    /// Pieces larger than [`PIECE_COPY_BYTES_MAX`] are not copied but held until then.
+    /// A payload larger than [`PAYLOAD_COPY_BYTES_MAX`] is not copied: the entry is written here, behind all that waits.
     ///
     /// # Errors
     ///
-    /// [`RecordError::TooLarge`] or [`RecordError::Full`]; the entry is not in the log and its number is free.
-    pub fn commit(self, payload: &[Bytes]) -> Result<EntryNumber, RecordError> {
+    /// [`RecordError::TooLarge`], [`RecordError::Full`] or [`RecordError::Write`]; the entry is not in the log and its
+    /// number is free.
+    pub fn commit(self, payload: &[&[u8]]) -> Result<EntryNumber, RecordError> {
         let writer = self.writer;
         let start = writer.committed;
         let body_at = start.saturating_add(FRAME_HEAD_BYTES);
@@ -442,18 +433,24 @@ impl<F: SegmentFile> EntryBuilder<'_, F> {
                 return Err(RecordError::TooLarge { size, limit });
             }
         }
-        let waiting = writer.buffer.len().saturating_add(writer.piece_bytes).saturating_add(size);
+        let is_copied = size <= PAYLOAD_COPY_BYTES_MAX;
+        let waiting = writer.buffer.len().saturating_add(if is_copied { size } else { 0 });
         if waiting > UNWRITTEN_BYTES_MAX {
             return Err(RecordError::Full { size: waiting, limit: UNWRITTEN_BYTES_MAX });
         }
         let number = writer.next;
         writer.put_sizes(start, fields, size);
-        let crc = writer.put_payload(start, payload);
-        if let Some(place) = writer.buffer.get_mut(start..).and_then(|tail| tail.first_chunk_mut())
-        {
-            *place = crc.to_le_bytes();
+        if is_copied {
+            payload.iter().for_each(|piece| writer.buffer.extend_from_slice(piece));
+            writer.put_crc(start, &[]);
+            writer.committed = writer.buffer.len();
+        } else {
+            writer.put_crc(start, payload);
+            if let Err(error) = writer.write_out(payload) {
+                writer.buffer.truncate(start);
+                return Err(error);
+            }
         }
-        writer.committed = writer.buffer.len();
         writer.next = EntryNumber(number.0.saturating_add(1));
         Ok(number)
     }
@@ -479,27 +476,20 @@ impl<F: SegmentFile> SegmentWriter<F> {
         }
     }
 
-    /// Takes the payload, by copy or by reference, and returns the CRC of the frame.
-    fn put_payload(&mut self, start: usize, payload: &[Bytes]) -> u32 {
-        let mut from = start.saturating_add(CRC_BYTES);
-        if payload.iter().all(|piece| piece.len() <= PIECE_COPY_BYTES_MAX) {
-            payload.iter().for_each(|piece| self.buffer.extend_from_slice(piece));
-            return crc_fast::crc32_iscsi(self.buffer.get(from..).unwrap_or_default());
+    /// Fills in the CRC of the frame, of which `payload` is the end that is not in the buffer.
+    fn put_crc(&mut self, start: usize, payload: &[&[u8]]) {
+        let frame = self.buffer.get(start.saturating_add(CRC_BYTES)..).unwrap_or_default();
+        let crc = if payload.is_empty() {
+            crc_fast::crc32_iscsi(frame)
+        } else {
+            let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+            digest.update(frame);
+            payload.iter().for_each(|piece| digest.update(piece));
+            u32::try_from(digest.finalize()).unwrap_or_default()
+        };
+        if let Some(place) = self.buffer.get_mut(start..).and_then(|tail| tail.first_chunk_mut()) {
+            *place = crc.to_le_bytes();
         }
-        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-        for piece in payload {
-            if piece.len() <= PIECE_COPY_BYTES_MAX {
-                self.buffer.extend_from_slice(piece);
-                continue;
-            }
-            digest.update(self.buffer.get(from..).unwrap_or_default());
-            digest.update(piece);
-            from = self.buffer.len();
-            self.piece_bytes = self.piece_bytes.saturating_add(piece.len());
-            self.pieces.push(Piece { at: from, bytes: piece.clone() });
-        }
-        digest.update(self.buffer.get(from..).unwrap_or_default());
-        u32::try_from(digest.finalize()).unwrap_or_default()
     }
 }
 
@@ -559,6 +549,28 @@ impl LogEnd {
             return Ok(Self { sequence, next, previous_end: reader.position(), torn_bytes });
         }
     }
+}
+
+/// Fills `slices` with what follows the first `skip` bytes of `head` and `parts`, and says how many were filled.
+fn fill_slices<'s>(
+    slices: &mut [IoSlice<'s>],
+    head: &'s [u8],
+    parts: &[&'s [u8]],
+    mut skip: usize,
+) -> usize {
+    let mut places = slices.iter_mut();
+    let mut count: usize = 0;
+    for bytes in std::iter::once(head).chain(parts.iter().copied()) {
+        let rest = bytes.get(skip..).unwrap_or_default();
+        skip = skip.saturating_sub(bytes.len());
+        if rest.is_empty() {
+            continue;
+        }
+        let Some(place) = places.next() else { return count };
+        *place = IoSlice::new(rest);
+        count = count.saturating_add(1);
+    }
+    count
 }
 
 fn create_segment<F: SegmentFile>(

@@ -276,7 +276,7 @@ fn merged<T: Encodable>(
     refusals.merge(exchange, &frame, &found, &mut edits)?;
     let mut rope = Rope::default();
     edits.apply(&frame, &found, &mut rope).unwrap();
-    Ok(rope.to_bytes())
+    Ok(rope.to_bytes(&frame))
 }
 
 #[test]

@@ -422,6 +422,29 @@ fn payloads_are_recorded_unless_a_policy_says_otherwise() {
 }
 
 #[test]
+fn a_right_to_everything_neither_unmasks_nor_goes_unrecorded() {
+    // Effect and action of a rule, then whether it unmasks and whether it leaves payloads out.
+    let rows = [
+        ("permit", "action", false, false),
+        ("permit", "action in [Action::\"unmask\", Action::\"Read\"]", true, false),
+        ("permit", "action == Action::\"skipPayload\"", false, true),
+    ];
+    for (effect, action, unmasks, skips) in rows {
+        let text = format!("@id(\"a\") {effect} (principal, {action}, resource);");
+        let session = Session::new(&bundle(&text), &["admins"]);
+        let (slice, asker) = (&session.slice, &session.asker);
+        let unmask = slice.unmask(asker, "pci", "payments", NOON).verdict;
+        assert_eq!(unmask == Verdict::Allow, unmasks, "{text}");
+        assert_eq!(slice.skips_payload(asker, "payments", NOON), skips, "{text}");
+    }
+    // What forbids everything forbids these too.
+    let text = "@id(\"a\") permit (principal, action == Action::\"skipPayload\", resource);
+        @id(\"b\") forbid (principal, action, resource);";
+    let session = Session::new(&bundle(text), &["admins"]);
+    assert!(!session.slice.skips_payload(&session.asker, "payments", NOON));
+}
+
+#[test]
 fn a_right_on_any_topic() {
     let any = |policies: &str| {
         let session = Session::new(&bundle(policies), &[]);

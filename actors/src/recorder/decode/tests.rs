@@ -12,7 +12,7 @@ fn through_the_log(entry: &Entry) -> Entry {
     let data = tempfile::tempdir().unwrap();
     let options = samples::options(data.path(), 0);
     let (mut writer, recovery) = SegmentWriter::<std::fs::File>::open(options.clone()).unwrap();
-    samples::append(&mut writer, entry, std::slice::from_ref(&entry.payload)).unwrap();
+    samples::append(&mut writer, entry, &[&entry.payload]).unwrap();
     writer.flush().unwrap();
     let (frames, end) = samples::read_all(&options.directory, recovery.segment);
     assert!(matches!(end, Step::End), "{end:?}");

@@ -2,8 +2,6 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use bytes::Bytes;
-
 use super::super::heads::{HeadsRead, read_heads};
 use super::super::index::SessionSummary;
 use super::super::samples;
@@ -113,7 +111,7 @@ fn entries_are_drained_while_they_are_written_and_heads_cover_them() {
     let mut now = 0;
     assert!(store.seal_if_due(UnixMillis(now)).unwrap().is_some());
     for ordinal in 0..20 {
-        samples::append(&mut writer, &samples::sample(1, 1, ordinal), &[Bytes::new()]).unwrap();
+        samples::append(&mut writer, &samples::sample(1, 1, ordinal), &[&[]]).unwrap();
         assert_eq!(store.drain_once().unwrap().entries, 0, "not flushed, so not there");
         writer.flush().unwrap();
         assert_eq!(store.drain_once().unwrap().entries, 1);

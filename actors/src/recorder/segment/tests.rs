@@ -11,7 +11,7 @@ fn segment_of(data: &Path, count: u64) -> (SegmentName, Vec<u8>) {
     let (mut writer, recovery) = SegmentWriter::<File>::open(options.clone()).unwrap();
     for ordinal in 0..count {
         let entry = samples::sample(1, 1, ordinal);
-        samples::append(&mut writer, &entry, std::slice::from_ref(&entry.payload)).unwrap();
+        samples::append(&mut writer, &entry, &[&entry.payload]).unwrap();
     }
     writer.flush().unwrap();
     let path = options.directory.join(recovery.segment.file_name());
@@ -167,7 +167,7 @@ fn a_segment_is_read_while_it_is_written() {
                 let entry = samples::sample(1, 1, ordinal);
                 let size = usize::try_from(ordinal * 37 % 9_000).unwrap();
                 let payload = Bytes::from(vec![3; size]);
-                samples::append(&mut writer, &entry, &[payload]).unwrap();
+                samples::append(&mut writer, &entry, &[&payload]).unwrap();
                 if ordinal % 7 == 0 {
                     writer.flush().unwrap();
                 }

@@ -126,6 +126,7 @@ impl Gateway {
         let setup = Setup {
             broker,
             broker_login: None,
+            group_logins: Vec::new(),
             bind: free_address()?,
             broker_ports: vec![(broker::NODE_ID, free_address()?)],
             admin: free_address()?,

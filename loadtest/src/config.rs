@@ -22,6 +22,8 @@ pub struct Setup {
     pub broker: SocketAddr,
     /// The gateway's own login there; none where the broker wants none.
     pub broker_login: Option<PlainLogin>,
+    /// Its logins for the groups of some identities, which come before that one.
+    pub group_logins: Vec<(&'static str, PlainLogin)>,
     /// The gateway's bootstrap address.
     pub bind: SocketAddr,
     /// The gateway's address for each broker id; all with the same IP address.
@@ -93,18 +95,15 @@ admin:
     fn cluster(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "clusters:\n  main:\n    bootstrap.servers: [\"{}\"]", self.broker)?;
         text.push_str("    credentials:\n");
-        match &self.broker_login {
-            None => text.push_str("      - security.protocol: PLAINTEXT\n"),
-            Some(PlainLogin { username, password }) => write!(
-                text,
-                "      - security.protocol: SASL_PLAINTEXT
-        sasl.mechanism: PLAIN
-        sasl.username: {username}
-        sasl.password: {password}
-"
-            )?,
+        for (group, login) in &self.group_logins {
+            write!(text, "      - groups: [{group}]\n        ")?;
+            credential(text, login)?;
         }
-        Ok(())
+        text.push_str("      - ");
+        match &self.broker_login {
+            None => writeln!(text, "security.protocol: PLAINTEXT"),
+            Some(login) => credential(text, login),
+        }
     }
 
     fn listener(&self, text: &mut String) -> std::fmt::Result {
@@ -137,4 +136,17 @@ admin:
         }
         Ok(())
     }
+}
+
+/// One login at a broker, from where a list item has begun.
+fn credential(text: &mut String, login: &PlainLogin) -> std::fmt::Result {
+    let PlainLogin { username, password } = login;
+    write!(
+        text,
+        "security.protocol: SASL_PLAINTEXT
+        sasl.mechanism: PLAIN
+        sasl.username: {username}
+        sasl.password: {password}
+"
+    )
 }

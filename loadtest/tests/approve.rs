@@ -58,6 +58,15 @@ fn await_ticket(front: &Front) -> Value {
     }
 }
 
+/// The ticket whose grant is live.
+fn granted_ticket(front: &Front) -> Value {
+    let (text, code) = approvals(front, &OWNER, &["list", "-o", "json"]);
+    assert_eq!(code, 0, "{text}");
+    let tickets: Vec<Value> = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+    let is_live = |ticket: &Value| ticket["grantedUntil"].is_i64();
+    tickets.into_iter().find(is_live).unwrap_or_else(|| panic!("no grant: {text}"))
+}
+
 fn ticket_id(ticket: &Value) -> &str {
     ticket["ticket"].as_str().unwrap_or_else(|| panic!("{ticket}"))
 }
@@ -211,6 +220,16 @@ fn a_producer_is_told_to_wait_and_succeeds_after_the_grant() {
         // Once each, in order: the client retried until the grant.
         let offsets: Vec<i64> = outcomes.into_iter().map(Result::unwrap).collect();
         assert_eq!(offsets, (0..20).collect::<Vec<i64>>(), "{family:?}");
+
+        let ticket = granted_ticket(&front);
+        let (text, code) = approvals(&front, &OWNER, &["revoke", ticket_id(&ticket)]);
+        assert_eq!(code, 0, "{family:?}: {text}");
+        std::thread::sleep(Duration::from_secs(1));
+        // A producer of its own, so that the other's patience does not count.
+        let config =
+            [("delivery.timeout.ms", "3000"), ("request.timeout.ms", "1500"), ("linger.ms", "0")];
+        let late = family.producer(&front.access(&CAROL), &config);
+        assert!(late.send(&topic, &[Record::of("late")]).remove(0).is_err(), "{family:?}");
     }
 }
 

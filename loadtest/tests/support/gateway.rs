@@ -30,6 +30,8 @@ pub struct Setup {
     pub broker: Option<SocketAddr>,
     /// The gateway's own login there; none where the broker wants none.
     pub broker_login: Option<PlainLogin>,
+    /// Its logins for the groups of some identities, which come before that one.
+    pub group_logins: Vec<(&'static str, PlainLogin)>,
     /// The brokers that have a port, by id.
     pub broker_ids: Vec<i32>,
     /// More lines for the configuration, at its top level.
@@ -45,6 +47,7 @@ impl Default for Setup {
             encrypted: false,
             broker: None,
             broker_login: Some(login_of(GATEWAY_USER)),
+            group_logins: Vec::new(),
             broker_ids: vec![1],
             more: String::new(),
         }
@@ -80,6 +83,7 @@ impl Gateway {
         let written = config::Setup {
             broker: setup.broker.unwrap_or(kafka.guarded()),
             broker_login: setup.broker_login.clone(),
+            group_logins: setup.group_logins.clone(),
             bind: address,
             broker_ports,
             admin,

@@ -5,6 +5,7 @@ pub mod check;
 pub mod replay;
 pub mod serve;
 pub mod sessions;
+mod table;
 pub mod token;
 pub mod verify;
 

@@ -1,6 +1,6 @@
 # The commands of the README. All of them build in one profile, because RocksDB's C++ is compiled once per profile.
 
-.PHONY: help setup test bench lint
+.PHONY: help setup demo test bench lint
 .DEFAULT_GOAL := help
 
 SHELL := /bin/bash
@@ -11,6 +11,10 @@ help: ## list these commands
 
 setup: ## install what is missing: system packages, Kafka's jars, test clients (quick the second time)
 	@scripts/setup.sh
+
+demo: setup ## one topic read by three people through the gateway, then all of it to try by hand, until Ctrl-C
+	@$(environment) cargo build --release --workspace --bin sluicegate
+	@scripts/demo.sh
 
 test: setup ## unit tests, and end to end against real Kafka with the Java client and librdkafka
 	@$(environment) cargo build --release --workspace --all-targets

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build and the tests need and is not there yet: system packages, real Kafka's jars, librdkafka's
-# Python package, the compiled Java test clients. Silent and quick where nothing is missing.
+# Installs what the build, the demo and the tests need and is not there yet: system packages, real Kafka's jars,
+# librdkafka's Python package, the compiled Java test clients. Silent and quick where nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh

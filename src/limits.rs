@@ -121,6 +121,15 @@ pub const COALESCE_BYTES_MAX: usize = 16 * 1024;
 /// Peer input that appears in an error text is cut to it.
 pub const QUOTED_BYTES_MAX: usize = 64;
 
+/// The demo's broker is up and has its sample records within it; it takes some 100 ms. Guess, unmeasured.
+pub const DEMO_BROKER_MS_MAX: Duration = Duration::from_secs(10);
+
+/// How often the demo's broker forgets which requests it had, some 100 bytes each.
+pub const DEMO_FORGET_EVERY: Duration = Duration::from_secs(1);
+
+/// Life of the demo's tokens: longer than anybody looks at it, shorter than a day.
+pub const DEMO_TOKEN_MS: i64 = 12 * 60 * 60 * 1_000;
+
 const _: () = assert!(FRAME_BEFORE_LOGIN_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(READ_BYTES <= POOLED_BUFFER_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX <= SHARD_FRAME_BYTES_MAX);

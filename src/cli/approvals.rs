@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use sluicegate_actors::recorder::replay::{printable, time_text};
+use sluicegate_actors::recorder::replay::{printable, second_text};
 
-use crate::cli::{ConfigFile, Output, print, print_json, refuse};
+use crate::cli::{ConfigFile, Output, print, print_json, refuse, table};
 use crate::config::Config;
 use crate::limits;
 
@@ -145,16 +145,14 @@ fn is_name(name: &str) -> bool {
 }
 
 fn show(tickets: &[Value]) {
-    print(&format!(
-        "{:<14}  {:<8}  {:<32}  {:<28}  {:<24}  {}",
-        "ticket", "state", "identity", "wants", "approvers", "until"
-    ));
-    for ticket in tickets {
-        print(&row(ticket));
+    let rows: Vec<_> = tickets.iter().map(row).collect();
+    let header = ["ticket", "state", "identity", "wants", "approvers", "until"];
+    for line in table::lines(header, &rows) {
+        print(&line);
     }
 }
 
-fn row(ticket: &Value) -> String {
+fn row(ticket: &Value) -> [String; 6] {
     let text = |key: &str| printable(ticket[key].as_str().unwrap_or_default());
     let list = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().map(name_of).collect()
@@ -170,15 +168,8 @@ fn row(ticket: &Value) -> String {
         "pending" => &ticket["expiresAt"],
         _ => &ticket["grantedUntil"],
     };
-    let until = until.as_i64().map(|ms| time_text(ms.saturating_mul(1_000))).unwrap_or_default();
-    format!(
-        "{:<14}  {:<8}  {:<32}  {:<28}  {:<24}  {until}",
-        text("ticket"),
-        text("state"),
-        text("principal"),
-        wants,
-        approvers.join(", "),
-    )
+    let until = until.as_i64().map(|ms| second_text(ms.saturating_mul(1_000))).unwrap_or_default();
+    [text("ticket"), text("state"), text("principal"), wants, approvers.join(", "), until]
 }
 
 /// `{"topic": "payments"}` is `topic payments`.

@@ -2,9 +2,11 @@
 
 pub mod approvals;
 pub mod check;
+pub mod demo;
 pub mod replay;
 pub mod serve;
 pub mod sessions;
+mod table;
 pub mod token;
 pub mod verify;
 
@@ -25,11 +27,30 @@ pub struct Arguments {
     pub command: Command,
 }
 
+impl Arguments {
+    /// What is logged where `SLUICEGATE_LOG` does not say: of the demo, whose output is for people, warnings alone.
+    #[must_use]
+    pub fn log_filter(&self) -> &'static str {
+        match self.command {
+            Command::Demo { .. } => "warn",
+            _ => "info",
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway until SIGTERM or SIGINT, then drain.
     Serve(ConfigFile),
+    /// Run everything in one process, for a look around: an embedded broker with sample data, a local issuer, the
+    /// gateway. It says what is where and what to try, and ends by SIGTERM or SIGINT.
+    Demo {
+        /// Where configuration, keys, tokens and the record go: a folder that has none of them yet. It stays. Without
+        /// it, a temporary folder is used and removed at the end.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// Check the configuration, the policies and the machine; exit 1 where something is wrong.
     Check(ConfigFile),
     /// List sessions, or show one, from the record log; beside a running gateway or without one.
@@ -160,6 +181,7 @@ impl ConfigFile {
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Command::Serve(file) => serve::run(&file.path()),
+        Command::Demo { dir } => demo::run(dir.as_deref()),
         Command::Check(file) => check::run(&file.path()),
         Command::Sessions { which: Sessions::List { log, output } } => sessions::list(&log, output),
         Command::Sessions { which: Sessions::Show { session, log, output } } => {

@@ -24,7 +24,16 @@ pub fn run(path: &Path) -> ExitCode {
         Err(error) => return refuse(1, &error),
     };
     tracing::info!("ready");
-    let signal = gateway.runtime().block_on(async {
+    let signal = wait_for_signal(&gateway);
+    tracing::info!(signal, "draining");
+    gateway.stop();
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}
+
+/// Returns once the process is told to end, with the signal's name.
+pub(super) fn wait_for_signal(gateway: &Gateway) -> &'static str {
+    gateway.runtime().block_on(async {
         let (Ok(mut terminate), Ok(mut interrupt)) =
             (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {
@@ -34,9 +43,5 @@ pub fn run(path: &Path) -> ExitCode {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         }
-    });
-    tracing::info!(signal, "draining");
-    gateway.stop();
-    tracing::info!("stopped");
-    ExitCode::SUCCESS
+    })
 }

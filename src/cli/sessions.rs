@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use sluicegate_actors::recorder::index::SessionSummary;
-use sluicegate_actors::recorder::replay::{RecordLog, printable, time_text};
+use sluicegate_actors::recorder::replay::{RecordLog, printable, second_text};
 use sluicegate_actors::vocabulary::SessionId;
 
-use crate::cli::{LogFile, Output, print, print_json, refuse};
+use crate::cli::{LogFile, Output, print, print_json, refuse, table};
 
 /// Lists all sessions, the oldest first.
 #[must_use]
@@ -22,12 +22,10 @@ pub fn list(log: &LogFile, output: Output) -> ExitCode {
     match output {
         Output::Json => print_json(&sessions),
         Output::Table => {
-            print(&format!(
-                "{:<32}  {:<28}  {:>8}  {:>8}  {:<32}  {}",
-                "session", "first", "requests", "denials", "identity", "client id"
-            ));
-            for session in &sessions {
-                print(&row(session));
+            let header = ["session", "first", "requests", "denials", "identity", "client"];
+            let rows: Vec<_> = sessions.iter().map(row).collect();
+            for line in table::lines(header, &rows) {
+                print(&line);
             }
         }
     }
@@ -57,14 +55,13 @@ pub fn show(log: &LogFile, session: &str, output: Output) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn row(session: &SessionSummary) -> String {
-    format!(
-        "{:<32}  {:<28}  {:>8}  {:>8}  {:<32}  {}",
-        session.session,
-        time_text(session.first_micros),
-        session.requests,
-        session.denials,
+fn row(session: &SessionSummary) -> [String; 6] {
+    [
+        session.session.clone(),
+        second_text(session.first_micros),
+        session.requests.to_string(),
+        session.denials.to_string(),
         printable(&session.principal),
         printable(&session.client_id),
-    )
+    ]
 }

@@ -425,6 +425,13 @@ pub fn time_text(micros: i64) -> String {
         .map_or_else(|_| micros.to_string(), |time| format!("{time:.6}"))
 }
 
+/// The same to the second, for tables.
+#[must_use]
+pub fn second_text(micros: i64) -> String {
+    jiff::Timestamp::from_microsecond(micros)
+        .map_or_else(|_| micros.to_string(), |time| format!("{time:.0}"))
+}
+
 fn resource_text(resource: &EntryResource) -> String {
     let mut text = resource.name.clone();
     if let Some(index) = resource.partition {

@@ -105,11 +105,10 @@ enum Next {
 /// Serves one accepted connection until it ends, and says why it did.
 pub async fn serve(shard: &Rc<Shard>, life: &Rc<Life>, accepted: Accepted) {
     let peer = accepted.peer;
-    let reason = match run(shard, life, accepted).await {
-        // The sweep closed the sockets, and the loops saw no more than that: its reason is the right one.
-        Err(seen) => life.into_reason().unwrap_or(seen),
-        Ok(()) => life.into_reason().unwrap_or(Ended::Draining),
-    };
+    if let Err(reason) = run(shard, life, accepted).await {
+        life.end(reason);
+    }
+    let reason = life.into_reason().unwrap_or(Ended::Draining);
     life.end(Ended::ClientClosed);
     reason.log(life.id.0, peer);
 }
@@ -136,13 +135,10 @@ async fn run(shard: &Rc<Shard>, life: &Rc<Life>, accepted: Accepted) -> Result<(
         accepted: Entrance { peer, door },
     };
     client.note(&Note::new(EntryKind::ConnectionOpened))?;
-    let ended = client.live(listener).await;
-    let text = match &ended {
-        Ok(()) => String::new(),
-        Err(reason) => reason.to_string(),
-    };
-    client.note(&Note::new(EntryKind::ConnectionClosed).text(&text))?;
-    ended
+    if let Err(reason) = client.live(listener).await {
+        life.end(reason);
+    }
+    client.note(&Note::new(EntryKind::ConnectionClosed).text(&life.reason_text()))
 }
 
 fn listener(shard: &Shard, index: usize) -> Result<&Listener, Ended> {
@@ -176,27 +172,13 @@ impl Client {
         });
         let responses = glommio::spawn_local({
             let link = Rc::clone(&link);
-            async move {
-                let ended = link.carry_responses(broker_reader).await;
-                link.close();
-                ended
-            }
+            async move { link.finish(link.carry_responses(broker_reader).await) }
         });
-        let requests = link.carry_requests(&mut self.reader).await;
-        if requests.is_err() {
-            link.close();
-        }
-        link.queue.end();
-        let responses = responses.await;
+        link.finish(link.carry_requests(&mut self.reader).await);
+        responses.await;
         link.close();
         drop(lease);
-        // The first failure closed the other loop's socket; what that one saw is only an echo.
-        match (requests, responses) {
-            (Err(Ended::ClientClosed), Err(reason @ Ended::RecordLog(_))) => Err(reason),
-            (Err(Ended::ClientSocket(_)), Err(reason)) => Err(reason),
-            (Err(reason), _) => Err(reason),
-            (Ok(()), other) => other,
-        }
+        Ok(())
     }
 
     /// Until the client is somebody: one request at a time, each answered before the next is read.
@@ -219,6 +201,7 @@ impl Client {
                 Step::Answer(answer) => write(&self.socket, &answer).await?,
                 Step::Fail(answer, reason) => {
                     self.note(&Note::new(EntryKind::LoginFailed).text(&reason))?;
+                    sleep(limits::LOGIN_FAILED_DELAY).await;
                     write(&self.socket, &answer).await?;
                     return Err(Ended::LoginFailed(reason));
                 }
@@ -512,6 +495,8 @@ impl Link {
                 Next::Answer(answer) => {
                     self.path.flush_record()?;
                     self.deliver(&answer).await?;
+                    // A response behind it may be here already: no byte of the broker's would wake this loop for it.
+                    self.deliver_complete(&mut reader).await?;
                 }
                 Next::BrokerBytes => {
                     reader.admit().await.map_err(Ended::BrokerFrame)?;
@@ -575,7 +560,9 @@ impl Link {
             at = end;
         }
         self.release(reader.bytes().get(run..at)).await?;
-        reader.consume(at);
+        if at > 0 {
+            reader.consume(at);
+        }
         Ok(())
     }
 
@@ -611,6 +598,18 @@ impl Link {
             return Err(Ended::TokenExpired);
         }
         write(&self.client, bytes).await
+    }
+
+    /// One of the loops has ended. Where it failed, its reason is the connection's: what the other one sees of the closed
+    /// sockets is only an echo.
+    fn finish(&self, ended: Result<(), Ended>) {
+        match ended {
+            Ok(()) => self.queue.end(),
+            Err(reason) => {
+                self.life.end(reason);
+                self.close();
+            }
+        }
     }
 
     fn close(&self) {

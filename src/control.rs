@@ -32,8 +32,11 @@ pub struct Control {
 #[derive(Debug, Error)]
 pub enum AskError {
     /// As many questions of this shard wait already.
-    #[error("{} questions wait for the control plane already", limits::ASKS_IN_FLIGHT_MAX)]
-    Full,
+    #[error("{max} questions wait for the control plane already")]
+    Full {
+        /// How many may.
+        max: usize,
+    },
     /// No answer in time.
     #[error("the control plane gave no answer within {} s", limits::ASK_MS_MAX.as_secs())]
     Late,
@@ -65,13 +68,22 @@ pub struct Caller {
     pub shard: usize,
 }
 
+/// Questions of one kind, of which so many of a shard may wait.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Logins and look-ups.
+    Login,
+    /// Tickets: who holds many of them keeps nobody from logging in.
+    Approval,
+}
+
 thread_local! {
-    /// Questions of this shard that wait.
-    static WAITING: Cell<usize> = const { Cell::new(0) };
+    /// Questions of this shard that wait, by kind.
+    static WAITING: [Cell<usize>; 2] = const { [Cell::new(0), Cell::new(0)] };
 }
 
 /// A permit to ask; dropping it gives it back.
-struct Permit;
+struct Permit(Kind);
 
 impl Control {
     /// The door to these actors, whose runtime is `handle`.
@@ -90,7 +102,7 @@ impl Control {
         token: SecretString,
         accepted: Arc<[String]>,
     ) -> Result<Identity, AskError> {
-        let permit = Permit::take()?;
+        let permit = Permit::take(Kind::Login)?;
         let answer = in_time(self.actors.issuers.authenticate(token, accepted)).await?;
         drop(permit);
         Ok(answer?)
@@ -106,7 +118,7 @@ impl Control {
         identity: Identity,
         caller: &Caller,
     ) -> Result<SessionLease, AskError> {
-        let permit = Permit::take()?;
+        let permit = Permit::take(Kind::Login)?;
         let request = OpenSession {
             identity,
             client_id: Arc::clone(&caller.client_id),
@@ -132,7 +144,7 @@ impl Control {
             })
             .collect();
         let opened = async {
-            let permit = Permit::take()?;
+            let permit = Permit::take(Kind::Approval)?;
             let opened = in_time(self.actors.approvals.open(requests)).await?;
             drop(permit);
             Ok::<_, AskError>(opened)
@@ -185,20 +197,37 @@ impl std::fmt::Debug for Control {
 }
 
 impl Permit {
-    fn take() -> Result<Self, AskError> {
-        WAITING.with(|waiting| {
-            if waiting.get() >= limits::ASKS_IN_FLIGHT_MAX {
-                return Err(AskError::Full);
-            }
-            waiting.set(waiting.get().saturating_add(1));
-            Ok(Self)
-        })
+    fn take(kind: Kind) -> Result<Self, AskError> {
+        let (max, waiting) = kind.limit();
+        if waiting >= max {
+            return Err(AskError::Full { max });
+        }
+        kind.set(waiting.saturating_add(1));
+        Ok(Self(kind))
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        WAITING.with(|waiting| waiting.set(waiting.get().saturating_sub(1)));
+        let (_, waiting) = self.0.limit();
+        self.0.set(waiting.saturating_sub(1));
+    }
+}
+
+impl Kind {
+    /// How many may wait, and how many do.
+    fn limit(self) -> (usize, usize) {
+        WAITING.with(|[logins, approvals]| match self {
+            Self::Login => (limits::ASKS_IN_FLIGHT_MAX, logins.get()),
+            Self::Approval => (limits::APPROVAL_ASKS_IN_FLIGHT_MAX, approvals.get()),
+        })
+    }
+
+    fn set(self, waiting: usize) {
+        WAITING.with(|[logins, approvals]| match self {
+            Self::Login => logins.set(waiting),
+            Self::Approval => approvals.set(waiting),
+        });
     }
 }
 

@@ -1,6 +1,8 @@
 //! The whole gateway: the control plane's actors, the record log, one shard per core; started, drained and ended.
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +16,7 @@ use sluicegate_actors::auth::issuers::IssuerConfiguration;
 use sluicegate_actors::auth::rules::IssuerSettings;
 use sluicegate_actors::auth::source::{KeySource, PlainHttp};
 
+use rustix::process::Signal;
 use secrecy::{ExposeSecret, SecretSlice};
 use sluicegate_actors::masking::rules::{Rules, RulesFile};
 use sluicegate_actors::policy::{Policies, PoliciesError};
@@ -287,7 +290,7 @@ fn gateway_id(data: &Path) -> Result<[u8; 16], StartError> {
     }
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(StartError::Random)?;
-    std::fs::create_dir_all(data).map_err(failed)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
     std::fs::write(&path, format!("{}\n", SessionId(id))).map_err(failed)?;
     Ok(id)
 }
@@ -416,7 +419,15 @@ fn control_configuration(
         approvals,
         sessions_max: SESSIONS_MAX,
         clock: system_clock(),
-        failed: Arc::new(|name| tracing::error!(actor = name, "alarm: an actor failed for good")),
+        failed: Arc::new(|name| {
+            tracing::error!(actor = name, "alarm: an actor failed for good; the gateway ends");
+            // As an operator would end it: what is in flight is delivered first.
+            let own = rustix::process::getpid();
+            if let Err(error) = rustix::process::kill_process(own, Signal::TERM) {
+                tracing::error!(%error, "the gateway cannot be ended in order");
+                std::process::abort();
+            }
+        }),
     })
 }
 

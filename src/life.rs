@@ -134,7 +134,13 @@ impl Life {
         self.ended.borrow().is_some()
     }
 
-    /// Why the connection ended.
+    /// Why the connection ended, for its entry; empty where it has not, or drained.
+    #[must_use]
+    pub fn reason_text(&self) -> String {
+        self.ended.borrow().as_ref().map(Ended::to_string).unwrap_or_default()
+    }
+
+    /// Takes why the connection ended.
     #[must_use]
     pub fn into_reason(&self) -> Option<Ended> {
         self.ended.borrow_mut().take()

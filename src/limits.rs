@@ -37,6 +37,10 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// From accept to a finished login (`faults.md` §4.5).
 pub const LOGIN_MS_MAX: Duration = Duration::from_secs(10);
 
+/// A failed login is answered after it, so that a client that tries again at once does not spin: Kafka's
+/// `connection.failed.authentication.delay.ms`.
+pub const LOGIN_FAILED_DELAY: Duration = Duration::from_millis(100);
+
 /// SASL rounds of one login; OAUTHBEARER needs two, PLAIN one.
 pub const SASL_ROUNDS_MAX: u32 = 4;
 
@@ -99,6 +103,15 @@ pub const HOLD_LOOK: Duration = Duration::from_millis(100);
 /// client comes again.
 pub const HOLD_QUESTIONS_MAX: usize = 16;
 
+/// Resources of one question: with Kafka's longest names they stay below the 8 KiB of a ticket, which people must read.
+pub const HOLD_RESOURCES_MAX: usize = 24;
+
+/// Held requests of one shard that wait for the approval desk; further ones get no ticket, and are held all the same.
+pub const APPROVAL_ASKS_IN_FLIGHT_MAX: usize = 64;
+
+/// One call of the admin API with its connection; callers connect anew for each.
+pub const ADMIN_CONNECTION_MS_MAX: Duration = Duration::from_secs(15);
+
 /// What a client is told of its tickets is cut to it.
 pub const HOLD_TEXT_BYTES_MAX: usize = 512;
 
@@ -131,5 +144,6 @@ pub const DEMO_FORGET_EVERY: Duration = Duration::from_secs(1);
 pub const DEMO_TOKEN_MS: i64 = 12 * 60 * 60 * 1_000;
 
 const _: () = assert!(FRAME_BEFORE_LOGIN_BYTES_MAX <= FRAME_BYTES_MAX);
+const _: () = assert!(LOGIN_FAILED_DELAY.as_millis() < LOGIN_MS_MAX.as_millis());
 const _: () = assert!(READ_BYTES <= POOLED_BUFFER_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX <= SHARD_FRAME_BYTES_MAX);

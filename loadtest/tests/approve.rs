@@ -234,11 +234,11 @@ fn a_producer_is_told_to_wait_and_succeeds_after_the_grant() {
 }
 
 #[test]
-fn a_refused_ticket_lets_nothing_through() {
-    let topic = unique("held");
-    let Some(front) = Front::start(setup(&topic)) else { return };
-    front.kafka.create_topic(&topic, 1);
+fn a_refused_ticket_lets_nothing_through_and_is_not_asked_again() {
     for family in FAMILIES {
+        let topic = unique("held");
+        let Some(front) = Front::start(setup(&topic)) else { return };
+        front.kafka.create_topic(&topic, 2);
         let config =
             [("delivery.timeout.ms", "4000"), ("request.timeout.ms", "2000"), ("linger.ms", "0")];
         let producer = family.producer(&front.access(&CAROL), &config);
@@ -249,9 +249,15 @@ fn a_refused_ticket_lets_nothing_through() {
             assert_eq!(code, 0, "{family:?}: {text}");
             assert!(sending.join().unwrap().is_err(), "{family:?}");
         });
+        let (text, _) = approvals(&front, &OWNER, &["list", "-o", "json"]);
+        let tickets: Vec<Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!(tickets.len(), 1, "{family:?}: {text}");
+        assert_eq!(tickets[0]["state"], "refused", "{family:?}: {text}");
+        for partition in 0..2 {
+            let request = sluicegate_loadtest::requests::list_offsets(&topic, partition);
+            let version = sluicegate_loadtest::requests::LIST_OFFSETS_VERSION;
+            let answer = front.kafka.connect().call(version, &request).unwrap();
+            assert_eq!(answer.topics[0].partitions[0].offset, 0, "{family:?}");
+        }
     }
-    let request = sluicegate_loadtest::requests::list_offsets(&topic, 0);
-    let version = sluicegate_loadtest::requests::LIST_OFFSETS_VERSION;
-    let answer = front.kafka.connect().call(version, &request).unwrap();
-    assert_eq!(answer.topics[0].partitions[0].offset, 0);
 }

@@ -656,3 +656,26 @@ fn unreadable_batches_are_refused_not_forwarded() {
     assert_eq!(answer.unwrap().topics[0].partitions[0].offset, 0);
     world.front.connect_as(&BOB).call(METADATA_VERSION, &metadata(None)).unwrap();
 }
+
+#[test]
+fn a_subscription_by_regular_expression_is_refused() {
+    let Some(front) = Front::start(Setup::default()) else { return };
+    let mut connection = front.connect_as(&BOB);
+    let group = unique("by-pattern");
+    let subscribe = |regex: &'static str| {
+        ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId(StrBytes::from_string(group.clone())))
+            .with_member_id(StrBytes::from_static_str("AAAAAAAAAAAAAAAAAAAAAQ"))
+            .with_rebalance_timeout_ms(5_000)
+            .with_subscribed_topic_names(Some(vec![topic_name("named")]))
+            .with_subscribed_topic_regex(Some(StrBytes::from_static_str(regex)))
+            .with_topic_partitions(Some(Vec::new()))
+    };
+    let answer = connection.call(1, &subscribe(".*")).unwrap();
+    assert_eq!(answer.error_code, 128, "{answer:?}");
+    let text = answer.error_message.as_deref().unwrap_or_default();
+    assert!(text.contains("subscribe to topics by name"), "{answer:?}");
+    // Empty is none: that is how clients say that they subscribe by names.
+    let answer = connection.call(1, &subscribe("")).unwrap();
+    assert_eq!(answer.error_code, 0, "{answer:?}");
+}

@@ -44,6 +44,12 @@ pub(super) fn checked(raw: RawConfig, base: &Path) -> Result<Config, BadValue> {
         let reason = "needs `admin.bind` too: tickets are answered over the admin API";
         return Err(BadValue::new("approvals.approvers", reason));
     }
+    if admin_bind.is_some() {
+        // Approvers of every listener come to it, so it takes all of their issuers together.
+        let all: BTreeSet<String> =
+            listeners.iter().flat_map(|listener| listener.issuers.clone()).collect();
+        check_issuers("admin.bind", &Vec::from_iter(all), &issuers)?;
+    }
     Ok(Config {
         data_dir: base.join(raw.data_dir),
         shards: shard_count(&raw.shards)?,

@@ -46,6 +46,7 @@ impl From<DeskError> for Refused {
             | DeskError::TooManyGrants { .. } => StatusCode::CONFLICT,
             DeskError::Full { .. }
             | DeskError::NotRecorded { .. }
+            | DeskError::NotKept
             | DeskError::Unavailable
             | DeskError::Entropy(_) => StatusCode::SERVICE_UNAVAILABLE,
         };

@@ -11,6 +11,7 @@ use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 
 use crate::limits;
 
@@ -26,6 +27,8 @@ pub(super) struct Bounded {
 /// A connection with its permit.
 pub(super) struct Admitted {
     stream: TcpStream,
+    /// Whoever keeps a connection keeps a place from others.
+    deadline: Pin<Box<Sleep>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -44,8 +47,11 @@ impl Listener for Bounded {
         let permit = Arc::clone(&self.room).acquire_owned().await.ok();
         loop {
             match self.listener.accept().await {
-                Ok((stream, peer)) => return (Admitted { stream, _permit: permit }, peer),
-                Err(_) => tokio::time::sleep(ACCEPT_AGAIN_AFTER).await,
+                Ok((stream, peer)) => {
+                    let deadline = Box::pin(sleep(limits::ADMIN_CONNECTION_MS_MAX));
+                    return (Admitted { stream, deadline, _permit: permit }, peer);
+                }
+                Err(_) => sleep(ACCEPT_AGAIN_AFTER).await,
             }
         }
     }
@@ -61,6 +67,9 @@ impl AsyncRead for Admitted {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.deadline.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

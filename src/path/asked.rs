@@ -43,6 +43,8 @@ impl Asked {
             asked.names.push_str(topic.name(frame).unwrap_or_default());
             let first = asked.partitions.len();
             let partitions = found.partitions_of(topic).iter();
+            let partitions = partitions
+                .filter(|partition| !tally.is_partition_cut(topic.element, partition.element));
             asked.partitions.extend(partitions.map(|partition| partition.index));
             asked.topics.push(AskedTopic {
                 name: (start, asked.names.len()),

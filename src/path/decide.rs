@@ -307,10 +307,36 @@ impl Judge {
         notes: &mut Notes<'_>,
     ) -> bool {
         let Some(name) = case.name(topic) else { return false };
-        let resource = Resource::Topic(name);
+        let partitions = case.found.partitions_of(topic);
+        if !self.policy.names_partitions(name) || partitions.is_empty() {
+            return self.goes_on(case, need, Resource::Topic(name), notes);
+        }
+        // Each is asked about, so that each is in the record.
+        partitions.iter().fold(true, |allowed, partition| {
+            let resource = Resource::Partition { topic: name, index: partition.index };
+            self.goes_on(case, need, resource, notes) && allowed
+        })
+    }
+
+    /// Whether a resource is allowed, or on hold in an API that goes on all the same.
+    fn goes_on(
+        &mut self,
+        case: &Case<'_>,
+        need: &Need,
+        resource: Resource<'_>,
+        notes: &mut Notes<'_>,
+    ) -> bool {
+        let holds = notes.tally.hold_count();
         let decision = self.ask(need.action, resource, case.now);
         notes.tally.decided(Wanted { resource, action: need.action }, decision);
-        decision.verdict == Verdict::Allow
+        match decision.verdict {
+            Verdict::Allow => true,
+            Verdict::Hold { .. } if hold::is_transparent(case.exchange) => {
+                notes.tally.forget_holds(holds);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn topic(
@@ -325,6 +351,7 @@ impl Judge {
             if !case.looked_up {
                 return Ruling::LookUp;
             }
+            cuts.denied = true;
             let outcome = Outcome { code: ErrorCode::UNKNOWN_TOPIC_ID, message: None };
             return case.cut_topic(topic, outcome, notes);
         };
@@ -342,16 +369,14 @@ impl Judge {
         {
             return Ruling::Forward;
         }
-        let one_by_one = self.policy.names_partitions(name)
-            || (case.exchange.api.key == hold::PRODUCE && !self.sequences.is_empty());
-        if one_by_one && topic.partitions.end > topic.partitions.first {
+        if self.policy.names_partitions(name) && topic.partitions.end > topic.partitions.first {
             return self.each_partition(case, need, topic, name, notes, cuts);
         }
         let holds = notes.tally.hold_count();
         let decision = self.ask(need.action, resource, case.now);
         notes.tally.decided(Wanted { resource, action: need.action }, decision);
         let outcome = match (&decision.verdict, need.refusal) {
-            (Verdict::Allow, _) => return Ruling::Forward,
+            (Verdict::Allow, _) => return self.admitted(case, topic, name, notes),
             (Verdict::Hold { .. }, _) if hold::is_transparent(case.exchange) => {
                 notes.tally.forget_holds(holds);
                 return Ruling::Forward;
@@ -427,17 +452,33 @@ impl Judge {
             notes.tally.answered(code);
             refused.push((partition, code));
         }
-        let Some((_, first)) = refused.first() else { return Ruling::Forward };
-        let outcome = Outcome { code: *first, message: held.message };
-        notes.refusals.topic(case.topic_ref(topic), outcome);
-        let is_whole = refused.len() == case.found.partitions_of(topic).len();
-        for (partition, code) in refused {
-            notes.refusals.partition(partition.index, code);
-            if !is_whole {
-                notes.edits.remove(&topic.partition_list, partition.element);
-            }
+        case.cut_partitions(topic, &refused, held.message, notes)
+    }
+
+    /// What of an allowed topic goes on: batches that were refused while policy held them come first.
+    fn admitted(
+        &mut self,
+        case: &Case<'_>,
+        topic: &Topic,
+        name: &str,
+        notes: &mut Notes<'_>,
+    ) -> Ruling {
+        if self.sequences.is_empty() || case.exchange.api.key != hold::PRODUCE {
+            return Ruling::Forward;
         }
-        if is_whole { case.hide(topic, notes) } else { Ruling::ForwardRest }
+        let waits = |partition: &&Partition| {
+            let producer = case.producer(partition);
+            producer.is_some_and(|it| !self.sequences.admits(name, partition.index, it))
+        };
+        let code = ErrorCode::NOT_ENOUGH_REPLICAS;
+        let waiting: Vec<_> = case
+            .found
+            .partitions_of(topic)
+            .iter()
+            .filter(waits)
+            .map(|partition| (partition, code))
+            .collect();
+        case.cut_partitions(topic, &waiting, Some(hold::EARLIER_FIRST), notes)
     }
 }
 
@@ -500,6 +541,27 @@ impl<'a> Case<'a> {
             notes.tally.cut(topic.element);
         }
         Ruling::ForwardRest
+    }
+
+    /// Refuses some partitions of a topic, each with its code.
+    fn cut_partitions(
+        &self,
+        topic: &Topic,
+        refused: &[(&Partition, ErrorCode)],
+        message: Option<&str>,
+        notes: &mut Notes<'_>,
+    ) -> Ruling {
+        let Some((_, first)) = refused.first() else { return Ruling::Forward };
+        notes.refusals.topic(self.topic_ref(topic), Outcome { code: *first, message });
+        let is_whole = refused.len() == self.found.partitions_of(topic).len();
+        for (partition, code) in refused {
+            notes.refusals.partition(partition.index, *code);
+            if !is_whole {
+                notes.edits.remove(&topic.partition_list, partition.element);
+                notes.tally.cut_partition(partition.element);
+            }
+        }
+        if is_whole { self.hide(topic, notes) } else { Ruling::ForwardRest }
     }
 
     fn cut_group(&self, group: &Group, notes: &mut Notes<'_>) {

@@ -1,12 +1,11 @@
 //! What of a response the identity may see: listings, authorized operations, and rights that changed meanwhile.
 
-use bytes::Bytes;
 use sluicegate_actors::vocabulary::{Action, Resource, UnixMillis, Verdict};
 
 use crate::cluster::ClusterSnapshot;
 use crate::kafka::edit::Edits;
-use crate::kafka::found::{Found, Span, Topic};
-use crate::kafka::refuse::{Outcome, Refusals};
+use crate::kafka::found::{Found, Partition, Span, Topic};
+use crate::kafka::refuse::{Outcome, Refusals, TopicRef};
 use crate::kafka::{self, ErrorCode, Exchange, List, Meaning, Need, Refusal, Subject};
 use crate::path::decide::Judge;
 use crate::path::hold;
@@ -26,13 +25,11 @@ pub struct Filter<'a> {
     pub cluster: &'a ClusterSnapshot,
     /// The time of the decision.
     pub now: UnixMillis,
-    /// Whether the session's rights are others than when the request was decided.
-    pub rights_changed: bool,
     /// What is answered beside what the broker says.
     pub refusals: &'a mut Option<Refusals>,
     /// Where cuts are noted.
     pub edits: &'a mut Edits,
-    /// Topics whose records are taken out: they are not delivered, and not recorded as if they were.
+    /// Partitions that are taken out: they are not delivered, and not recorded as if they were.
     pub withheld: &'a mut Vec<Span>,
 }
 
@@ -46,8 +43,10 @@ impl<'a> Filter<'a> {
                 self.shown_topics(need, list);
             }
         }
-        if self.rights_changed && self.exchange.api.key == hold::FETCH {
-            self.revoked_topics();
+        if self.exchange.api.key == hold::FETCH {
+            for topic in &self.found.topics {
+                self.revoked(topic);
+            }
         }
         self.operations();
     }
@@ -87,25 +86,57 @@ impl<'a> Filter<'a> {
         refusals.group(&name, Outcome { code, message: None });
     }
 
-    /// A fetch that waited while a right ended gives nothing of that topic: its records are taken out, and its
-    /// partitions say what a fetch of now would be told.
-    fn revoked_topics(&mut self) {
-        for topic in &self.found.topics {
-            let verdict = self.name(topic).map(|name| {
-                self.judge.ask(Action::Read, Resource::Topic(name), self.now).verdict.clone()
-            });
-            let code = match verdict {
-                Some(Verdict::Allow) => continue,
-                // Held, as a fetch of now would be: nothing, and no error.
-                Some(Verdict::Hold { .. }) => ErrorCode::NONE,
-                _ => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
-            };
-            for partition in self.found.partitions_of(topic) {
-                self.edits.set_int16(partition.error_at, code.0);
-                self.edits.set_int64(partition.offset_at, -1);
-                self.edits.set_bytes(&partition.records, Some(Bytes::new()));
+    /// A fetch that waited while a right ended gives nothing of what it was for: its partitions say what a fetch of now
+    /// would be told. Rights may end by themselves, so each answer is held against those of now.
+    fn revoked(&mut self, topic: &Topic) {
+        let partitions = self.found.partitions_of(topic);
+        let Some(name) = self.name(topic) else {
+            // A topic that is gone meanwhile has an error of its own, and no records.
+            let full = partitions
+                .iter()
+                .filter(|partition| partition.records.end > partition.records.start);
+            let refused: Vec<_> =
+                full.map(|partition| (partition, ErrorCode::UNKNOWN_TOPIC_ID)).collect();
+            return self.take_out(topic, &refused);
+        };
+        if !self.judge.policy.names_partitions(name) {
+            let code = self.revoked_code(Resource::Topic(name));
+            if let Some(code) = code {
+                let refused: Vec<_> =
+                    partitions.iter().map(|partition| (partition, code)).collect();
+                self.take_out(topic, &refused);
             }
-            self.withheld.push(topic.element);
+            return;
+        }
+        let mut refused = Vec::new();
+        for partition in partitions {
+            let resource = Resource::Partition { topic: name, index: partition.index };
+            refused.extend(self.revoked_code(resource).map(|code| (partition, code)));
+        }
+        self.take_out(topic, &refused);
+    }
+
+    /// What a fetch of now would be told; `None` where it would be served.
+    fn revoked_code(&mut self, resource: Resource<'_>) -> Option<ErrorCode> {
+        match self.judge.ask(Action::Read, resource, self.now).verdict {
+            Verdict::Allow => None,
+            Verdict::Hold { .. } => Some(ErrorCode::NONE),
+            Verdict::Deny => Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+        }
+    }
+
+    /// Puts refused partitions in the place of those that the broker answered.
+    fn take_out(&mut self, topic: &Topic, refused: &[(&Partition, ErrorCode)]) {
+        if refused.is_empty() {
+            return;
+        }
+        let refusals = self.refusals.get_or_insert_default();
+        let named = TopicRef::of(self.frame, self.found, topic);
+        refusals.topic(named, Outcome { code: ErrorCode::NONE, message: None });
+        for (partition, code) in refused {
+            refusals.partition(partition.index, *code);
+            self.edits.remove(&topic.partition_list, partition.element);
+            self.withheld.push(partition.element);
         }
     }
 

@@ -19,6 +19,9 @@ pub const PRODUCE: i16 = 0;
 /// Committing an offset follows the group's right; adding a partition to a transaction registers it and no more.
 const TRANSPARENT: &[i16] = &[8, 24, 28];
 
+/// What a client is told of a batch that may go on, but not before an earlier one that was held.
+pub const EARLIER_FIRST: &str = "an earlier batch of this producer was held and comes first";
+
 /// Whether a hold on a topic lets this API through.
 #[must_use]
 pub fn is_transparent(exchange: &Exchange) -> bool {
@@ -46,7 +49,9 @@ pub fn questions(
     let mut questions: Vec<ApprovalRequest> = Vec::new();
     for (wanted, rules, grant_ttl_ms) in tally.holds() {
         let same = questions.iter_mut().find(|question| {
-            question.actions.contains(&wanted.action) && *question.rules == **rules
+            question.actions.contains(&wanted.action)
+                && *question.rules == **rules
+                && question.resources.len() < limits::HOLD_RESOURCES_MAX
         });
         if let Some(question) = same {
             question.resources.push(wanted.resource.to_name());

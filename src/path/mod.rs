@@ -65,7 +65,7 @@ pub struct Work {
     refusals: Refusals,
     tally: Tally,
     rope: Rope,
-    /// Topics of a response that are not delivered.
+    /// Partitions of a response that are not delivered.
     withheld: Vec<Span>,
 }
 
@@ -147,7 +147,6 @@ pub struct Expected {
     refusals: Option<Refusals>,
     asked: Option<Asked>,
     ordinal: u64,
-    epoch: u64,
 }
 
 impl Path {
@@ -238,7 +237,7 @@ impl Path {
             let text = format!("{} v{}: an unknown tag", exchange.api.name, exchange.version);
             return Err(Ended::ClientRequest(text));
         }
-        let (ruling, payload) = self.decide(exchange, frame, attempt, work)?;
+        let mut ruling = self.decide(exchange, frame, attempt, work)?;
         if ruling == Ruling::LookUp {
             return Ok(Fate::LookUp);
         }
@@ -246,13 +245,18 @@ impl Path {
             let policy = &self.judge.borrow().policy;
             return Ok(Fate::Ask(hold::questions(&work.tally, self.session.facts(), policy)));
         }
-        self.record_request(exchange, &header, frame, ruling, attempt, &payload, work)?;
+        let is_answered = expects_answer(exchange, &work.found);
+        if ruling == Ruling::ForwardRest && !is_answered {
+            // The rest would go on, and nobody could be told of what did not.
+            ruling = Ruling::Nothing;
+        }
+        self.record_request(exchange, &header, frame, ruling, attempt, work)?;
         let ordinal = self.trace.last();
         match ruling {
             Ruling::Forward | Ruling::ForwardRest => {
-                let expected = self.expect(exchange, &header, frame, ordinal, epoch, work);
+                let expected = self.expect(exchange, &header, frame, ordinal, work);
                 let fate = self.forward(ruling, expected.correlation, frame, work)?;
-                if expects_answer(exchange, &work.found) {
+                if is_answered {
                     pending(Pending::Broker(Box::new(expected)));
                 }
                 Ok(fate)
@@ -260,14 +264,14 @@ impl Path {
             Ruling::TooManyHeld => Err(Ended::ClientRequest(
                 "too many partitions on hold for one connection".to_owned(),
             )),
-            Ruling::Hold if expects_answer(exchange, &work.found) => {
+            Ruling::Hold if is_answered => {
                 let until = clock::monotonic() + hold_time(&work.found);
                 let answer = work.refusals.answer(exchange, header.correlation_id, OK);
                 pending(Pending::Held { answer, until, epoch });
                 Ok(Fate::Answered)
             }
             Ruling::Hold | Ruling::Nothing | Ruling::Refuse(_) | Ruling::LookUp => {
-                if !expects_answer(exchange, &work.found) {
+                if !is_answered {
                     // As Kafka does: a client that asked for no answer can be told in no other way.
                     return Err(Ended::ClientRequest("a denied produce without acks".to_owned()));
                 }
@@ -338,7 +342,7 @@ impl Path {
             )));
         }
         patch(frame, RESPONSE_CORRELATION_AT, expected.client_correlation);
-        let epoch = self.refresh()?;
+        self.refresh()?;
         let mut work = self.shard.work.borrow_mut();
         let work = &mut *work;
         walk::response(exchange, frame, body, &mut work.found)
@@ -359,7 +363,6 @@ impl Path {
             found: &work.found,
             cluster: &cluster,
             now: clock::wall(),
-            rights_changed: epoch != expected.epoch,
             refusals: &mut expected.refusals,
             edits: &mut work.edits,
             withheld: &mut work.withheld,
@@ -373,10 +376,7 @@ impl Path {
         }
         for done in masked {
             let partition = work.found.partitions.get(done.partition);
-            let is_withheld = |partition: &Partition| {
-                let around = |span: &&Span| span.start <= partition.element.start;
-                work.withheld.iter().filter(around).any(|span| partition.element.end <= span.end)
-            };
+            let is_withheld = |partition: &Partition| work.withheld.contains(&partition.element);
             if let Some(partition) = partition.filter(|partition| !is_withheld(partition)) {
                 done.apply(partition, &mut work.edits);
             }
@@ -437,39 +437,36 @@ impl Path {
         Ok(offer.response(header.version, header.correlation_id))
     }
 
-    /// Decides, and says which record batches belong into the record.
-    fn decide<'f>(
+    fn decide(
         &self,
         exchange: &'static Exchange,
-        frame: &'f [u8],
+        frame: &[u8],
         attempt: &Attempt,
         work: &mut Work,
-    ) -> Result<(Ruling, Vec<&'f [u8]>), Ended> {
+    ) -> Result<Ruling, Ended> {
         work.edits.clear();
         work.refusals.clear();
         work.tally.clear();
-        if let Some(code) = never(exchange, &work.found) {
-            return Ok((Ruling::Refuse(code), Vec::new()));
+        if let Some(code) = never(exchange, frame, &work.found) {
+            return Ok(Ruling::Refuse(code));
         }
         let cluster = self.cluster()?;
-        let produced = Delivered { frame, found: &work.found, withheld: &[], masked: &[] };
-        let Ok(produced) = self.summarise(&produced, &cluster, &mut work.tally) else {
-            return Ok((Ruling::Refuse(ErrorCode::CORRUPT_MESSAGE), Vec::new()));
+        let Ok(is_transactional) = is_transactional(frame, &work.found) else {
+            return Ok(Ruling::Refuse(ErrorCode::CORRUPT_MESSAGE));
         };
         let case = Case {
             exchange,
             frame,
             found: &work.found,
             cluster: &cluster,
-            is_transactional: produced.is_transactional,
+            is_transactional,
             now: clock::wall(),
             looked_up: attempt.looked_up,
             ticket: attempt.ticket.as_deref(),
         };
         let mut notes =
             Notes { refusals: &mut work.refusals, edits: &mut work.edits, tally: &mut work.tally };
-        let ruling = self.judge.borrow_mut().rule(&case, &mut notes);
-        Ok((ruling, produced.payload))
+        Ok(self.judge.borrow_mut().rule(&case, &mut notes))
     }
 
     fn expect(
@@ -478,7 +475,6 @@ impl Path {
         header: &RequestHeader,
         frame: &[u8],
         ordinal: u64,
-        epoch: u64,
         work: &mut Work,
     ) -> Expected {
         let correlation = self.correlation.get().wrapping_add(1) & 0x7fff_ffff;
@@ -492,7 +488,6 @@ impl Path {
             refusals,
             asked: Asked::of(exchange, frame, &work.found, &work.tally),
             ordinal,
-            epoch,
         }
     }
 
@@ -531,8 +526,7 @@ impl Path {
         frame: &[u8],
         ruling: Ruling,
         attempt: &Attempt,
-        payload: &[&[u8]],
-        work: &Work,
+        work: &mut Work,
     ) -> Result<(), Ended> {
         let carries = work.found.partitions.iter().any(|partition| !partition.records.null);
         let (kind, outcome, code) = match ruling {
@@ -551,9 +545,10 @@ impl Path {
         note.policy_epoch = self.judge.borrow().policy.epoch();
         note.client_id = client_id;
         note.text = attempt.ticket.as_deref().unwrap_or_default();
-        let payload = if kind == EntryKind::Produced { payload } else { &[] };
+        let payload =
+            if kind == EntryKind::Produced { self.produced(frame, work)? } else { Vec::new() };
         let log = &self.shard.log;
-        log.append(&self.trace, &note, Some(&work.tally), payload)
+        log.append(&self.trace, &note, Some(&work.tally), &payload)
             .map_err(|error| Ended::RecordLog(error.to_string()))
     }
 
@@ -569,8 +564,8 @@ impl Path {
     ) -> Result<(), Ended> {
         work.tally.clear();
         let delivered = Delivered { frame, found: &work.found, withheld: &work.withheld, masked };
-        let summed = self
-            .summarise(&delivered, cluster, &mut work.tally)
+        let payload = self
+            .summarise(delivered.partitions(), frame, cluster, &mut work.tally)
             .map_err(|error| Ended::BrokerResponse(error.to_string()))?;
         let assigned = expected.exchange.api.key == hold::PRODUCE;
         if assigned {
@@ -592,30 +587,45 @@ impl Path {
         note.masked = &labels;
         note.withheld = masked.iter().map(|done| done.withheld).sum();
         let log = &self.shard.log;
-        log.append(&self.trace, &note, Some(&work.tally), &summed.payload)
+        log.append(&self.trace, &note, Some(&work.tally), &payload)
             .map_err(|error| Ended::RecordLog(error.to_string()))
     }
 
-    /// Notes every partition's record batches, and gathers those that belong into the record.
-    fn summarise<'f>(
+    /// Notes the record batches that go to the broker, and gathers those that belong into the record.
+    fn produced<'f>(&self, frame: &'f [u8], work: &mut Work) -> Result<Vec<&'f [u8]>, Ended> {
+        let Work { found, tally, .. } = work;
+        let whole = Delivered { frame, found, withheld: &[], masked: &[] };
+        let going: Vec<_> = whole
+            .partitions()
+            .filter(|(topic, partition, _)| {
+                !tally.is_partition_cut(topic.element, partition.element)
+            })
+            .collect();
+        let cluster = self.cluster()?;
+        self.summarise(going.into_iter(), frame, &cluster, tally)
+            .map_err(|error| Ended::ClientRequest(error.to_string()))
+    }
+
+    /// Notes the record batches of partitions, and gathers those that belong into the record.
+    fn summarise<'f, 'w>(
         &self,
-        delivered: &Delivered<'f, '_>,
+        partitions: impl Iterator<Item = (&'w Topic, &'w Partition, &'f [u8])>,
+        frame: &[u8],
         cluster: &ClusterSnapshot,
         tally: &mut Tally,
-    ) -> Result<Summed<'f>, batch::BatchError> {
-        let mut summed = Summed { is_transactional: false, payload: Vec::new() };
-        for (topic, partition, records) in delivered.partitions() {
+    ) -> Result<Vec<&'f [u8]>, batch::BatchError> {
+        let mut payload = Vec::new();
+        for (topic, partition, records) in partitions {
             let summary = batch::summarise(records)?;
-            summed.is_transactional |= summary.is_some_and(|summary| summary.transactional);
-            let name = topic_text(topic, delivered.frame, cluster);
+            let name = topic_text(topic, frame, cluster);
             let is_kept = self.keeps_payload(&name);
             if is_kept {
-                summed.payload.push(records);
+                payload.push(records);
             }
             let batches = Batches::of(summary.as_ref(), if is_kept { records.len() } else { 0 });
             tally.batches(&name, partition.index, batches);
         }
-        Ok(summed)
+        Ok(payload)
     }
 
     /// Tells the session that this connection logged in again.
@@ -647,6 +657,9 @@ impl Path {
 /// The session epoch of a fetch outside of any fetch session (KIP-227).
 const SESSIONLESS: i32 = -1;
 
+/// What is told of a subscription by regular expression.
+const REGEX_TEXT: &str = "the gateway takes no regular expression: subscribe to topics by name";
+
 /// Nothing is wrong with the whole.
 const OK: Outcome<'static> = Outcome { code: ErrorCode::NONE, message: None };
 
@@ -660,8 +673,13 @@ fn request_draft(exchange: &'static Exchange, correlation: i32) -> RequestDraft<
     }
 }
 
-/// What is refused whatever policy says: a fetch session that the gateway never gave.
-fn never(exchange: &Exchange, found: &Found) -> Option<ErrorCode> {
+/// What is refused whatever policy says: a fetch session that the gateway never gave, and topics by a regular expression,
+/// which the broker would evaluate over all that the gateway's own login may see.
+fn never(exchange: &Exchange, frame: &[u8], found: &Found) -> Option<ErrorCode> {
+    let regex = found.text(Meaning::TopicRegex).filter(|regex| !regex.bytes(frame).is_empty());
+    if regex.is_some() {
+        return Some(ErrorCode::INVALID_REGULAR_EXPRESSION);
+    }
     let session = found.number(Meaning::SessionId)?;
     (exchange.api.key == hold::FETCH && session.value != 0)
         .then_some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
@@ -688,7 +706,8 @@ fn refusal(
 ) -> Bytes {
     match ruling {
         Ruling::Refuse(code) => {
-            let outcome = Outcome { code, message: None };
+            let message = (code == ErrorCode::INVALID_REGULAR_EXPRESSION).then_some(REGEX_TEXT);
+            let outcome = Outcome { code, message };
             refuse::whole(exchange, header.correlation_id, frame, &work.found, outcome)
         }
         _ => work.refusals.answer(exchange, header.correlation_id, OK),
@@ -703,32 +722,34 @@ struct Delivered<'f, 'w> {
     masked: &'f [Done],
 }
 
-/// What record batches came to.
-struct Summed<'f> {
-    is_transactional: bool,
-    /// Those that belong into the record, in wire order.
-    payload: Vec<&'f [u8]>,
-}
-
-impl<'f> Delivered<'f, '_> {
+impl<'f, 'w> Delivered<'f, 'w> {
     /// Every partition with records, in wire order.
-    fn partitions(&self) -> impl Iterator<Item = (&Topic, &Partition, &'f [u8])> {
+    fn partitions(&self) -> impl Iterator<Item = (&'w Topic, &'w Partition, &'f [u8])> {
         let (frame, found, withheld, masked) = (self.frame, self.found, self.withheld, self.masked);
-        let topics = found.topics.iter().filter(|topic| !withheld.contains(&topic.element));
-        topics
-            .flat_map(move |topic| {
-                let first = kafka::wire::index(topic.partitions.first);
-                let partitions = found.partitions_of(topic).iter().enumerate();
-                partitions.map(move |(place, partition)| {
-                    let index = first.saturating_add(place);
-                    let came = partition.records.bytes(frame);
-                    let done = masked.iter().find(|done| done.partition == index);
-                    let records = done.map_or(came, |done| done.delivers(came));
-                    (topic, partition, records)
-                })
+        let each = found.topics.iter().flat_map(move |topic| {
+            let first = kafka::wire::index(topic.partitions.first);
+            let partitions = found.partitions_of(topic).iter().enumerate();
+            partitions
+                .map(move |(place, partition)| (topic, partition, first.saturating_add(place)))
+        });
+        each.filter(move |(_, partition, _)| !withheld.contains(&partition.element))
+            .map(move |(topic, partition, index)| {
+                let came = partition.records.bytes(frame);
+                let done = masked.iter().find(|done| done.partition == index);
+                (topic, partition, done.map_or(came, |done| done.delivers(came)))
             })
             .filter(|(_, _, records)| !records.is_empty())
     }
+}
+
+/// Whether any batch of a produce request is part of a transaction.
+fn is_transactional(frame: &[u8], found: &Found) -> Result<bool, batch::BatchError> {
+    let mut transactional = false;
+    for partition in &found.partitions {
+        let summary = batch::summarise(partition.records.bytes(frame))?;
+        transactional |= summary.is_some_and(|summary| summary.transactional);
+    }
+    Ok(transactional)
 }
 
 /// Notes the offsets that a broker gave to what was produced.

@@ -77,12 +77,12 @@ impl HeldSequences {
     pub fn admits(&mut self, topic: &str, partition: i32, producer: Producer) -> bool {
         let key = Key { topic: topic.into(), partition, producer: producer.id };
         let Some(lowest) = self.lowest.get(&key) else { return true };
-        let is_later =
-            lowest.epoch == producer.epoch && comes_before(lowest.sequence, producer.sequence);
-        if !is_later {
-            self.lowest.remove(&key);
+        if lowest.epoch == producer.epoch && lowest.sequence != producer.sequence {
+            // An earlier one was not refused, and says nothing of the one that was.
+            return !comes_before(lowest.sequence, producer.sequence);
         }
-        !is_later
+        self.lowest.remove(&key);
+        true
     }
 }
 
@@ -121,7 +121,11 @@ mod tests {
                 &[(batch(0, 0), false), (batch(0, i32::MAX), true), (batch(0, 0), true)],
             ),
             ("another epoch", &[batch(0, 5)], &[(batch(1, 0), true), (batch(1, 1), true)]),
-            ("an earlier one", &[batch(0, 5)], &[(batch(0, 4), true)]),
+            (
+                "an earlier one",
+                &[batch(0, 5)],
+                &[(batch(0, 4), true), (batch(0, 6), false), (batch(0, 5), true)],
+            ),
         ];
         for (name, refused, tried) in rows {
             let mut held = HeldSequences::default();

@@ -24,6 +24,7 @@ pub struct Tally {
     names: String,
     items: Vec<Item>,
     cuts: Vec<Span>,
+    partition_cuts: Vec<Span>,
     /// The cuts of earlier needs, by their start: [`Tally::is_cut`] searches among them.
     settled: usize,
     holds: Vec<Hold>,
@@ -115,6 +116,7 @@ impl Tally {
         self.names.clear();
         self.items.clear();
         self.cuts.clear();
+        self.partition_cuts.clear();
         self.settled = 0;
         self.holds.clear();
     }
@@ -169,6 +171,17 @@ impl Tally {
     /// Notes that an element was cut from the request.
     pub fn cut(&mut self, element: Span) {
         self.cuts.push(element);
+    }
+
+    /// Notes that a partition was cut from its topic, which stays.
+    pub fn cut_partition(&mut self, element: Span) {
+        self.partition_cuts.push(element);
+    }
+
+    /// Whether a partition was cut, alone or with its topic.
+    #[must_use]
+    pub fn is_partition_cut(&self, topic: Span, element: Span) -> bool {
+        self.is_cut(topic) || self.partition_cuts.contains(&element)
     }
 
     /// Begins another need, or ends the last: what was cut so far is found by [`Tally::is_cut`].

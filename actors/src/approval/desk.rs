@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::grant::{Grant, GrantId};
+use super::grant::{Grant, GrantId, contains};
 use super::ticket::{ApprovalRequest, Ticket, TicketId, TicketState, random_name};
 use crate::vocabulary::{
     Action, HeldBy, Identity, PolicyHash, ResourceName, SessionId, UnixMillis,
@@ -41,6 +41,15 @@ pub struct Opening {
     pub ticket: TicketId,
     /// Present where the ticket is new; absent where the same was asked before.
     pub event: Option<DeskEvent>,
+}
+
+/// What would come of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Considered {
+    /// The same waits already.
+    Waiting(TicketId),
+    /// It needs a ticket of its own.
+    New(Ticket),
 }
 
 /// What happened: to be recorded, and to be told to those whom it concerns.
@@ -175,6 +184,11 @@ pub enum DeskError {
         /// The log's reason.
         reason: String,
     },
+    /// It holds now and is recorded, and a restart would forget it.
+    #[error(
+        "done, but it would not outlive a restart yet; it is kept as soon as the disk takes it"
+    )]
+    NotKept,
     /// Nobody is at the desk.
     #[error("the approval desk does not answer")]
     Unavailable,
@@ -249,6 +263,23 @@ impl DeskEvent {
         }
     }
 
+    /// The grant that it is about.
+    #[must_use]
+    pub fn grant(&self) -> Option<&GrantId> {
+        match self {
+            Self::Granted { grant, .. } | Self::Revoked { grant, .. } | Self::Ended(grant) => {
+                Some(&grant.id)
+            }
+            Self::Opened(_) | Self::Refused(_) | Self::Expired(_) => None,
+        }
+    }
+
+    /// Whether it is a step towards a right, which is recorded before it is taken; a step back is taken first.
+    #[must_use]
+    pub fn opens(&self) -> bool {
+        matches!(self, Self::Opened(_) | Self::Granted { .. })
+    }
+
     /// Whether the principal's decisions are others now.
     #[must_use]
     pub fn changes_rights(&self) -> bool {
@@ -285,11 +316,31 @@ impl Desk {
         request: ApprovalRequest,
         now: UnixMillis,
     ) -> Result<Opening, DeskError> {
+        match self.consider(request, now)? {
+            Considered::Waiting(ticket) => Ok(Opening { ticket, event: None }),
+            Considered::New(ticket) => {
+                let id = ticket.id.clone();
+                self.admit(ticket.clone());
+                Ok(Opening { ticket: id, event: Some(DeskEvent::Opened(ticket)) })
+            }
+        }
+    }
+
+    /// What would come of a request, without a change.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::open`].
+    pub fn consider(
+        &self,
+        request: ApprovalRequest,
+        now: UnixMillis,
+    ) -> Result<Considered, DeskError> {
         let ticket = self.draft(request, now)?;
         let own = self.pending.values().filter(|other| other.principal == ticket.principal);
         let mut waiting = own.clone().filter(|other| now < other.expires_at);
         if let Some(other) = waiting.find(|other| asks_as_much(other, &ticket)) {
-            return Ok(Opening { ticket: other.id.clone(), event: None });
+            return Ok(Considered::Waiting(other.id.clone()));
         }
         let refused = self.answered.iter().rev().find_map(|other| match &other.state {
             TicketState::Refused { at, .. } if asks_as_much(other, &ticket) => {
@@ -313,9 +364,13 @@ impl Desk {
         if self.pending.len() >= PENDING_MAX || total > PENDING_BYTES_MAX {
             return Err(DeskError::Full { pending: self.pending.len(), bytes: self.pending_bytes });
         }
-        self.pending_bytes = total;
-        self.pending.insert(ticket.id.clone(), ticket.clone());
-        Ok(Opening { ticket: ticket.id.clone(), event: Some(DeskEvent::Opened(ticket)) })
+        Ok(Considered::New(ticket))
+    }
+
+    /// Takes in a ticket that [`Desk::consider`] made.
+    pub fn admit(&mut self, ticket: Ticket) {
+        self.pending_bytes = self.pending_bytes.saturating_add(ticket.size_bytes());
+        self.pending.insert(ticket.id.clone(), ticket);
     }
 
     /// Grants a ticket, for the whole of what it asks. `policy` is the bundle in force.
@@ -387,7 +442,12 @@ impl Desk {
     /// # Errors
     ///
     /// [`DeskError::Unknown`] where it ended, [`DeskError::NotAnApprover`].
-    pub fn revoke(&mut self, name: &str, by: &Identity) -> Result<DeskEvent, DeskError> {
+    pub fn revoke(
+        &mut self,
+        name: &str,
+        by: &Identity,
+        now: UnixMillis,
+    ) -> Result<DeskEvent, DeskError> {
         let found = self
             .grants
             .values()
@@ -397,7 +457,10 @@ impl Desk {
             approves_any(by, &grant.rules)?;
         }
         self.grants.remove(&grant.id);
-        Ok(DeskEvent::Revoked { grant, by: by.principal() })
+        let (by, id) = (by.principal(), grant.id.clone());
+        let state = TicketState::Revoked { grant: id, by: by.clone(), at: now };
+        self.close(&grant.ticket, state);
+        Ok(DeskEvent::Revoked { grant, by })
     }
 
     /// Ends what is over at this instant.
@@ -487,8 +550,11 @@ impl Desk {
     }
 
     fn keep_answered(&mut self, ticket: Ticket) {
+        let is_over = |ticket: &Ticket| !matches!(ticket.state, TicketState::Granted { .. });
         while self.answered.len() >= ANSWERED_KEPT_MAX {
-            self.answered.pop_front();
+            // Whoever revokes a live grant is shown its ticket; grants are bounded by themselves.
+            let Some(oldest) = self.answered.iter().position(is_over) else { break };
+            self.answered.remove(oldest);
         }
         self.answered.push_back(ticket);
     }
@@ -505,14 +571,22 @@ impl Desk {
             .into_iter()
             .map(|ticket| DeskEvent::Expired(self.answer(ticket, TicketState::Expired { at: now })))
             .collect();
-        self.grants.retain(|_, grant| {
-            let ended = has_ended(grant);
-            if ended {
-                events.push(DeskEvent::Ended(Arc::clone(grant)));
-            }
-            !ended
-        });
+        let ended: Vec<Arc<Grant>> =
+            self.grants.values().filter(|grant| has_ended(grant)).map(Arc::clone).collect();
+        for grant in ended {
+            self.grants.remove(&grant.id);
+            let state = TicketState::Ended { grant: grant.id.clone(), at: now };
+            self.close(&grant.ticket, state);
+            events.push(DeskEvent::Ended(grant));
+        }
         events
+    }
+
+    /// Says of a ticket that its grant is over, if it is still kept.
+    fn close(&mut self, ticket: &TicketId, state: TicketState) {
+        if let Some(answered) = self.answered.iter_mut().find(|answered| answered.id == *ticket) {
+            answered.state = state;
+        }
     }
 }
 
@@ -530,7 +604,10 @@ fn asks_as_much(one: &Ticket, other: &Ticket) -> bool {
         && one.rules == other.rules
         && one.policy == other.policy
         && other.actions.iter().all(|action| one.actions.contains(action))
-        && other.resources.iter().all(|resource| one.resources.contains(resource))
+        && other
+            .resources
+            .iter()
+            .all(|resource| one.resources.iter().any(|asked| contains(asked, resource.borrow())))
         && other.labels.iter().all(|label| one.labels.contains(label))
 }
 
@@ -554,6 +631,8 @@ fn already(ticket: &Ticket) -> DeskError {
     let state = match ticket.state {
         TicketState::Pending => "pending",
         TicketState::Granted { .. } => "granted",
+        TicketState::Revoked { .. } => "revoked",
+        TicketState::Ended { .. } => "over",
         TicketState::Refused { .. } => "refused",
         TicketState::Expired { .. } => return DeskError::Late { ticket: name },
     };

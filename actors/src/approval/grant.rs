@@ -86,7 +86,7 @@ impl GrantId {
 }
 
 /// A granted topic contains its partitions; a granted partition is no topic.
-fn contains(granted: &ResourceName, resource: Resource<'_>) -> bool {
+pub(super) fn contains(granted: &ResourceName, resource: Resource<'_>) -> bool {
     match (granted, resource) {
         (ResourceName::Topic(granted), Resource::Partition { topic, .. }) => granted == topic,
         (granted, resource) => granted.borrow() == resource,

@@ -1,8 +1,9 @@
 //! Tickets and grants in a file, so that a restart forgets neither a question nor an answer. The record log tells how
 //! they came to be; this says only what holds now.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -65,7 +66,17 @@ pub(super) fn save(path: &Path, desk: &Desk) -> Result<(), KeptError> {
     let text = serde_json::to_vec(&Kept { tickets, grants })
         .map_err(|source| KeptError::Content { path: path.to_owned(), source })?;
     let beside = path.with_extension("json.new");
-    let mut file = File::create(&beside).map_err(failed)?;
+    // What a crash left there might be readable by others.
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.write(true).create_new(true).mode(0o600).open(&beside).map_err(failed)?;
     file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&beside, path).map_err(failed)
+    std::fs::rename(&beside, path).map_err(failed)?;
+    // The new name survives the machine too.
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }

@@ -1,5 +1,5 @@
-//! The approval desk's actor: it alone changes tickets and grants, records each change before it holds, keeps them in
-//! a file, and has the sessions of whom it concerns compiled again.
+//! The approval desk's actor: it alone changes tickets and grants, records each, keeps them in a file, and has the
+//! sessions of whom it concerns compiled again.
 //!
 //! ```text
 //!  shard ─ held request ─▶ Open ──┐                  ┌─▶ record log (first)
@@ -12,7 +12,7 @@ pub mod grant;
 mod kept;
 pub mod ticket;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,20 +28,24 @@ use crate::session::{PartKind, Sessions};
 use crate::supervisor::Address;
 use crate::vocabulary::{Identity, PolicyHash, UnixMillis};
 
-use desk::{Desk, DeskError, DeskEvent};
+use desk::{Considered, Desk, DeskError, DeskEvent};
+use grant::Grant;
 pub use kept::KeptError;
 use ticket::{ApprovalRequest, Ticket, TicketId, TicketState};
 
 /// How often ends and other policies are looked for: a grant that ends closes its tap within it.
 pub const TICK: Duration = Duration::from_millis(250);
 
+/// Records what happened at the desk, or says why it cannot.
+pub type Record = Arc<dyn Fn(&DeskEvent) -> Result<(), String> + Send + Sync>;
+
 /// What the desk works with.
 #[derive(Clone)]
 pub struct DeskConfiguration {
     /// Where tickets and grants are kept over a restart.
     pub file: PathBuf,
-    /// Records an event; what cannot be recorded does not happen.
-    pub record: Arc<dyn Fn(&DeskEvent) -> Result<(), String> + Send + Sync>,
+    /// Records an event.
+    pub record: Record,
     /// The policies in force.
     pub policy: Arc<dyn Fn() -> PolicyHash + Send + Sync>,
     /// Where the grants are published.
@@ -122,8 +126,10 @@ pub struct DeskActor {
 /// What the actor keeps.
 pub struct DeskState {
     desk: Desk,
-    /// What changed is in memory and in the record, and not in the file yet.
+    /// What changed is not in the file yet.
     is_unsaved: bool,
+    /// What closed and is not in the record yet; each came from a ticket or a grant, so they bound it.
+    unrecorded: VecDeque<DeskEvent>,
 }
 
 impl GrantTable {
@@ -134,11 +140,12 @@ impl GrantTable {
     }
 
     fn publish(&self, desk: &Desk) {
-        let principals = desk.grants().map(|grant| &grant.principal);
-        let table = principals
-            .map(|principal| (principal.clone(), desk.grants_of(principal).into()))
-            .collect();
-        self.0.store(Arc::new(table));
+        let mut table: HashMap<String, Vec<Arc<Grant>>> = HashMap::new();
+        for grant in desk.grants() {
+            table.entry(grant.principal.clone()).or_default().push(Arc::clone(grant));
+        }
+        let table = table.into_iter().map(|(principal, grants)| (principal, grants.into()));
+        self.0.store(Arc::new(table.collect()));
     }
 }
 
@@ -168,7 +175,7 @@ impl Approvals {
     /// # Errors
     ///
     /// As [`Desk::grant`], [`Desk::refuse`] and [`Desk::revoke`]; [`DeskError::NotRecorded`] and
-    /// [`DeskError::Unavailable`]. Nothing has changed then.
+    /// [`DeskError::Unavailable`]. Nothing has changed then, but after [`DeskError::NotKept`].
     pub async fn answer(
         &self,
         verb: Verb,
@@ -193,24 +200,24 @@ impl Approvals {
 }
 
 impl DeskActor {
-    /// Lets `change` change the desk, if its events can be recorded; else nothing has changed.
+    /// Lets `change` change the desk. What opens a right is recorded before it holds, or does not happen; what closes
+    /// one holds at once, and is recorded as soon as the log takes it.
     fn change<T>(
         &self,
         state: &mut DeskState,
         change: impl FnOnce(&mut Desk) -> Result<(T, Vec<DeskEvent>), DeskError>,
     ) -> Result<T, DeskError> {
-        // Desks are small, and change at the pace of people.
+        // Changes come at the pace of people.
         let mut changed = state.desk.clone();
         let (outcome, events) = change(&mut changed)?;
         if events.is_empty() {
             return Ok(outcome);
         }
-        for event in &events {
+        for event in events.iter().filter(|event| event.opens()) {
             (self.configuration.record)(event)
                 .map_err(|reason| DeskError::NotRecorded { reason })?;
         }
         state.desk = changed;
-        self.save(state);
         self.configuration.grants.publish(&state.desk);
         for event in &events {
             tracing::info!(event = event.name(), ticket = event.ticket().as_str(), "approval");
@@ -218,15 +225,29 @@ impl DeskActor {
                 self.sessions.recompile_of(event.about().principal, PartKind::Approval);
             }
         }
+        self.save(state);
+        state.unrecorded.extend(events.into_iter().filter(|event| !event.opens()));
+        self.record_rest(state);
         Ok(outcome)
     }
 
-    /// What cannot be kept holds all the same, because it is recorded; the next tick tries again.
+    /// What cannot be kept holds all the same; the next tick tries again.
     fn save(&self, state: &mut DeskState) {
         let saved = kept::save(&self.configuration.file, &state.desk);
         state.is_unsaved = saved.is_err();
         if let Err(error) = saved {
             tracing::error!(%error, "alarm: tickets and grants are not kept over a restart");
+        }
+    }
+
+    /// Records what has closed, in order; what the log does not take now waits for the next tick.
+    fn record_rest(&self, state: &mut DeskState) {
+        while let Some(event) = state.unrecorded.front() {
+            if let Err(reason) = (self.configuration.record)(event) {
+                tracing::error!(reason, "alarm: what ended at the desk is not recorded yet");
+                return;
+            }
+            state.unrecorded.pop_front();
         }
     }
 
@@ -236,11 +257,15 @@ impl DeskActor {
         requests: Vec<ApprovalRequest>,
     ) -> Vec<Result<TicketId, DeskError>> {
         let now = (self.clock)();
-        let mut open = |request| {
-            self.change(state, |desk| {
-                let opening = desk.open(request, now)?;
-                Ok((opening.ticket, opening.event.into_iter().collect()))
-            })
+        let mut open = |request| match state.desk.consider(request, now)? {
+            Considered::Waiting(ticket) => Ok(ticket),
+            Considered::New(ticket) => {
+                let id = ticket.id.clone();
+                self.change(state, |desk| {
+                    desk.admit(ticket.clone());
+                    Ok((id, vec![DeskEvent::Opened(ticket)]))
+                })
+            }
         };
         requests.into_iter().map(&mut open).collect()
     }
@@ -257,10 +282,13 @@ impl DeskActor {
             let event = match verb {
                 Verb::Grant => desk.grant(name, by, policy, now),
                 Verb::Refuse => desk.refuse(name, by, now),
-                Verb::Revoke => desk.revoke(name, by),
+                Verb::Revoke => desk.revoke(name, by, now),
             }?;
             Ok((event.ticket().clone(), vec![event]))
         })?;
+        if state.is_unsaved {
+            return Err(DeskError::NotKept);
+        }
         let shown = shown(&state.desk).find(|shown| shown.ticket.id == ticket);
         shown.ok_or_else(|| DeskError::Unknown { name: ticket.as_str().to_owned() })
     }
@@ -273,11 +301,12 @@ impl DeskActor {
             Ok(((), events))
         });
         if let Err(error) = ended {
-            tracing::error!(%error, "what ended at the approval desk is not recorded yet");
+            tracing::error!(%error, "the approval desk cannot end what is over");
         }
         if state.is_unsaved {
             self.save(state);
         }
+        self.record_rest(state);
     }
 }
 
@@ -305,7 +334,7 @@ impl Actor for DeskActor {
         (): (),
     ) -> Result<Self::State, ActorProcessingErr> {
         let desk = kept::load(&self.configuration.file)?;
-        let mut state = DeskState { desk, is_unsaved: false };
+        let mut state = DeskState { desk, is_unsaved: false, unrecorded: VecDeque::new() };
         self.configuration.grants.publish(&state.desk);
         self.tick(&mut state);
         myself.send_interval(TICK, || DeskMessage::Tick);

@@ -146,6 +146,7 @@ async fn a_grant_reaches_the_sessions_of_its_principal_alone() {
 
     let shown = world.answer(Verb::Revoke, &ticket).await.unwrap();
     assert_eq!(shown.granted_until, None);
+    assert!(matches!(shown.ticket.state, TicketState::Revoked { .. }), "{shown:?}");
     settle().await;
     assert!(carl.handle().snapshot().parts.approval.is_empty());
     assert_eq!(world.recorded(), ["opened", "granted", "revoked"]);
@@ -181,6 +182,39 @@ async fn what_cannot_be_recorded_does_not_happen() {
     world.is_log_full.store(false, Ordering::SeqCst);
     world.answer(Verb::Grant, &ticket).await.unwrap();
     assert_eq!(world.grants.of("https://idp|carl").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_revoked_is_closed_at_once_and_recorded_when_that_can_be() {
+    let folder = TempDir::new().unwrap();
+    let world = World::start(&folder).await;
+    let ticket = world.open("carl").await.unwrap();
+    world.answer(Verb::Grant, &ticket).await.unwrap();
+    world.recorded();
+    world.is_log_full.store(true, Ordering::SeqCst);
+    world.answer(Verb::Revoke, &ticket).await.unwrap();
+    assert!(world.grants.of("https://idp|carl").is_empty());
+    assert!(world.recorded().is_empty());
+    world.is_log_full.store(false, Ordering::SeqCst);
+    tokio::time::sleep(TICK + Duration::from_millis(1)).await;
+    assert_eq!(world.recorded(), ["revoked"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_kept_is_said_and_kept_later() {
+    let folder = TempDir::new().unwrap();
+    let world = World::start(&folder).await;
+    let ticket = world.open("carl").await.unwrap();
+    world.answer(Verb::Grant, &ticket).await.unwrap();
+    let aside = folder.path().with_extension("aside");
+    std::fs::rename(folder.path(), &aside).unwrap();
+    let answer = world.answer(Verb::Revoke, &ticket).await;
+    assert_eq!(answer, Err(DeskError::NotKept));
+    assert!(world.grants.of("https://idp|carl").is_empty());
+    std::fs::rename(&aside, folder.path()).unwrap();
+    tokio::time::sleep(TICK + Duration::from_millis(1)).await;
+    let world = World::start(&folder).await;
+    assert!(world.grants.of("https://idp|carl").is_empty(), "revoked stays revoked");
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,6 +80,22 @@ pub enum TicketState {
         /// What came of it.
         grant: GrantId,
     },
+    /// Its grant was taken back.
+    Revoked {
+        /// The grant.
+        grant: GrantId,
+        /// Who: `<issuer>|<subject>`.
+        by: String,
+        /// When.
+        at: UnixMillis,
+    },
+    /// Its grant came to its end, or the policies changed.
+    Ended {
+        /// The grant.
+        grant: GrantId,
+        /// When.
+        at: UnixMillis,
+    },
     /// Somebody refused it.
     Refused {
         /// Who: `<issuer>|<subject>`.

@@ -121,6 +121,11 @@ impl Asker {
         Ok(Self { user, entities, cluster, cluster_name: facts.cluster.clone(), facts, contexts })
     }
 
+    /// The listener that it came through.
+    pub(super) fn listener(&self) -> &str {
+        &self.facts.listener
+    }
+
     fn contexts(&self, slice: &Slice, now: UnixMillis) -> Option<Contexts> {
         if slice.reads_time() {
             Contexts::new(&self.facts, now, None).ok()

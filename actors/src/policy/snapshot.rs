@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::decide::Asker;
 use super::slice::Slice;
 use crate::approval::grant::Grant;
-use crate::vocabulary::{Action, Decision, PolicyHash, Resource, UnixMillis, Verdict};
+use crate::vocabulary::{Action, Decision, HeldBy, PolicyHash, Resource, UnixMillis, Verdict};
 
 /// A session's rights: its slice, who asks, and what was granted. Published without grants; whoever decides by it puts
 /// them in.
@@ -84,11 +84,11 @@ impl PolicySnapshot {
     pub fn decide(&self, action: Action, resource: Resource<'_>, now: UnixMillis) -> TimedDecision {
         let decision = self.slice.decide(&self.asker, action, resource, now);
         let until = self.until(now);
-        let Verdict::Hold { .. } = decision.verdict else {
+        let Verdict::Hold { rules, .. } = &decision.verdict else {
             return TimedDecision { decision, until };
         };
         let covering =
-            self.grants.iter().filter(|grant| grant.covers(action, resource, self.hash(), now));
+            self.answering(rules).filter(|grant| grant.covers(action, resource, self.hash(), now));
         let Some(grant) = covering.max_by_key(|grant| grant.ends_at) else {
             return TimedDecision { decision, until };
         };
@@ -107,9 +107,10 @@ impl PolicySnapshot {
         match self.slice.unmask(&self.asker, label, topic, now).verdict {
             Verdict::Allow => (true, until),
             Verdict::Deny => (false, until),
-            Verdict::Hold { .. } => {
-                let showing =
-                    self.grants.iter().filter(|grant| grant.shows(label, topic, self.hash(), now));
+            Verdict::Hold { rules, .. } => {
+                let showing = self
+                    .answering(&rules)
+                    .filter(|grant| grant.shows(label, topic, self.hash(), now));
                 match showing.map(|grant| grant.ends_at).max() {
                     Some(ends_at) => (true, until.min(ends_at)),
                     None => (false, until),
@@ -128,6 +129,15 @@ impl PolicySnapshot {
     #[must_use]
     pub fn allows_any_topic(&self, action: Action, now: UnixMillis) -> bool {
         self.slice.allows_any_topic(&self.asker, action, now)
+    }
+
+    /// Grants that were asked for through this listener, and that approvers of each of these rules gave: what holds a
+    /// request depends on where it comes from and when.
+    fn answering<'a>(&'a self, rules: &'a [HeldBy]) -> impl Iterator<Item = &'a Arc<Grant>> {
+        self.grants.iter().filter(|grant| {
+            grant.listener == self.asker.listener()
+                && rules.iter().all(|rule| grant.rules.contains(rule))
+        })
     }
 
     fn until(&self, now: UnixMillis) -> UnixMillis {

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::approval::desk::DeskEvent;
+use crate::approval::grant::GrantId;
 use crate::session::{CloseReason, SessionFacts};
 use crate::vocabulary::ConnectionId;
 
 use super::entry::{EntryDraft, EntryKind, Instants, Origin, OriginFacts, Outcome, ResourceDraft};
+use super::replay::time_text;
 use super::writer::{RecordError, SegmentWriter};
 
 /// The control plane's own part of the record log. Its entries are few; each is written at once.
@@ -63,7 +65,7 @@ impl ControlLog {
     }
 
     /// Something happened at the approval desk; without its entry it must not hold. The entry belongs to the session
-    /// that asked, and `by` in its attributes is who answered.
+    /// that asked; its attributes say who answered, by which grant, and until when.
     ///
     /// # Errors
     ///
@@ -92,15 +94,24 @@ impl ControlLog {
             })
             .collect();
         let (principal, listener) = (about.principal, about.listener);
-        let facts = OriginFacts { principal, address: None, listener };
-        let origin = Origin::new(about.session, ConnectionId(0), &facts);
-        let by: Vec<(&str, &str)> = event.by().map(|by| ("by", by)).into_iter().collect();
+        let origin_facts = OriginFacts { principal, address: None, listener };
+        let origin = Origin::new(about.session, ConnectionId(0), &origin_facts);
+        let until = match event {
+            DeskEvent::Granted { grant, .. } => time_text(grant.ends_at.0.saturating_mul(1_000)),
+            _ => String::new(),
+        };
+        let facts = [
+            ("by", event.by().unwrap_or_default()),
+            ("grant", event.grant().map(GrantId::as_str).unwrap_or_default()),
+            ("until", until.as_str()),
+        ];
+        let facts: Vec<_> = facts.into_iter().filter(|(_, text)| !text.is_empty()).collect();
         self.write(EntryDraft {
             outcome,
             text: event.name(),
             ticket: event.ticket().as_str(),
             resources: &resources,
-            attributes: &by,
+            attributes: &facts,
             ..draft(kind, &origin)
         })
     }
@@ -119,6 +130,10 @@ impl ControlLog {
     fn write(&self, draft: EntryDraft<'_>) -> Result<(), RecordError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
+        // What could not be written before is tried first: nothing else would.
+        if state.writer.needs_flush() {
+            state.writer.flush()?;
+        }
         let draft = EntryDraft { ordinal: state.next, at: self.now(), ..draft };
         state.writer.append(&draft, &[])?;
         state.next = state.next.saturating_add(1);

@@ -89,7 +89,7 @@ pub enum RecordError {
     },
     /// An earlier write failed, and no flush has succeeded since.
     #[error(
-        "record log of shard {shard} cannot be written: flush again once the disk takes writes"
+        "record log of shard {shard} cannot be written: once the disk takes writes it goes on, after a failed sync a restart does"
     )]
     Failed {
         /// The shard.
@@ -172,6 +172,8 @@ pub struct SegmentWriter<F: SegmentFile = File> {
     committed: usize,
     next: EntryNumber,
     failed: bool,
+    /// A sync failed: what the kernel then holds of the segment is not known, so nothing more is acknowledged.
+    broken: bool,
     /// A failed write may have left bytes behind `written`: they are cut off before anything else is written.
     torn: bool,
     /// Something was written since the last sync; of interest with [`Durability::Always`] alone.
@@ -245,6 +247,7 @@ impl<F: SegmentFile> SegmentWriter<F> {
             committed: 0,
             next: end.next,
             failed: false,
+            broken: false,
             torn: false,
             unsynced: false,
         };
@@ -285,14 +288,23 @@ impl<F: SegmentFile> SegmentWriter<F> {
     ///
     /// # Errors
     ///
-    /// [`RecordError::Write`]; the writer refuses entries until a flush succeeds.
+    /// [`RecordError::Write`]; the writer refuses entries until a flush succeeds. After a failed sync none does: the
+    /// kernel forgets what it could not write (the gateway must be started again).
     pub fn flush(&mut self) -> Result<(), RecordError> {
+        if self.broken {
+            return Err(RecordError::Failed { shard: self.options.shard });
+        }
+        self.cut()?;
         self.buffer.truncate(self.committed);
         if self.committed > 0 {
             self.write_out(&[])?;
         }
-        if self.unsynced && self.options.durability == Durability::Always {
-            self.file.sync().map_err(|source| self.failure(source))?;
+        if self.unsynced
+            && self.options.durability == Durability::Always
+            && let Err(source) = self.file.sync()
+        {
+            self.broken = true;
+            return Err(self.failure(source));
         }
         self.unsynced = false;
         self.failed = false;
@@ -334,10 +346,7 @@ impl<F: SegmentFile> SegmentWriter<F> {
 
     /// Writes the buffer and what belongs behind it, all of it or an error. The buffer is empty then.
     fn write_out(&mut self, payload: &[&[u8]]) -> Result<(), RecordError> {
-        if self.torn {
-            self.file.truncate(self.written).map_err(|source| self.failure(source))?;
-            self.torn = false;
-        }
+        self.cut()?;
         let sizes = payload.iter().map(|part| part.len());
         let total = sizes.fold(self.buffer.len(), usize::saturating_add);
         let mut done: usize = 0;
@@ -363,6 +372,15 @@ impl<F: SegmentFile> SegmentWriter<F> {
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES);
         self.committed = 0;
+        Ok(())
+    }
+
+    /// Cuts off what a failed write left.
+    fn cut(&mut self) -> Result<(), RecordError> {
+        if self.torn {
+            self.file.truncate(self.written).map_err(|source| self.failure(source))?;
+            self.torn = false;
+        }
         Ok(())
     }
 

@@ -234,12 +234,12 @@ fn grants_are_taken_back_by_approvers_and_holders() {
             let event = desk.grant(&ticket, &owner(), POLICY, NOW).unwrap();
             let DeskEvent::Granted { grant, .. } = event else { panic!("{event:?}") };
             let name = if by_ticket { ticket.as_str() } else { grant.id.as_str() };
-            let revoked = desk.revoke(name, &by);
+            let revoked = desk.revoke(name, &by, NOW);
             if allowed {
                 let by = by.principal();
                 assert_eq!(revoked, Ok(DeskEvent::Revoked { grant: Arc::clone(&grant), by }));
                 assert!(desk.grants_of("https://idp|carl").is_empty());
-                let gone = desk.revoke(name, &owner());
+                let gone = desk.revoke(name, &owner(), NOW);
                 assert_eq!(gone, Err(DeskError::Unknown { name: name.to_owned() }));
             } else {
                 assert!(matches!(revoked, Err(DeskError::NotAnApprover { .. })), "{revoked:?}");
@@ -402,7 +402,7 @@ proptest! {
                     prop_assert!(now < ticket.expires_at);
                 },
                 3 => drop(desk.refuse(&name, &by, now)),
-                4 => drop(desk.revoke(&name, &by)),
+                4 => drop(desk.revoke(&name, &by, NOW)),
                 _ => drop(desk.expire(now)),
             }
             for person in people {

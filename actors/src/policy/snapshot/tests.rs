@@ -67,6 +67,33 @@ fn a_grant_opens_what_was_on_hold_until_it_ends() {
 }
 
 #[test]
+fn a_grant_serves_only_its_listener_and_the_rules_that_were_approved() {
+    let two = "@id(\"all\") permit (principal, action, resource);
+        @id(\"one\") @approvers(\"data-owners\") forbid (principal, action, resource)
+          unless { context.approved };
+        @id(\"two\") @approvers(\"security\") forbid (principal, action, resource)
+          unless { context.approved };";
+    let hash = bundle(two).hash();
+    let before = snapshot(two, &["contractors"], Vec::new());
+    let held = before.decide(Action::Read, PAYMENTS, NOON).decision.verdict;
+    let Verdict::Hold { rules, .. } = held else { panic!("{held:?}") };
+    assert_eq!(rules.len(), 2);
+    let base = granted(hash, &[], vec![rules[0].clone()]);
+    let listener = "other".to_owned();
+    // A grant, and whether it opens what both rules hold.
+    let rows = [
+        (Grant::clone(&base), false),
+        (Grant { rules: rules.to_vec(), ..Grant::clone(&base) }, true),
+        (Grant { rules: rules.to_vec(), listener, ..Grant::clone(&base) }, false),
+    ];
+    for (grant, opens) in rows {
+        let open = snapshot(two, &["contractors"], vec![Arc::new(grant.clone())]);
+        let verdict = open.decide(Action::Read, PAYMENTS, NOON).decision.verdict;
+        assert_eq!(verdict == Verdict::Allow, opens, "{grant:?}");
+    }
+}
+
+#[test]
 fn a_grant_serves_only_the_policies_that_it_was_asked_under() {
     let changed = format!(
         "{EXAMPLE} @id(\"more\") permit (principal, action == Action::\"Create\", resource is Topic);"

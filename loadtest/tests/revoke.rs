@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use kafka_protocol::messages::FetchRequest;
 use sluicegate_loadtest::client::{Connection, PlainLogin};
 use sluicegate_loadtest::requests::{FETCH_VERSION, FetchBounds, fetch};
 
 use crate::refuse::TOPIC_DENIED;
-use crate::support::clients::{FAMILIES, Family, Login};
+use crate::support::clients::{FAMILIES, Family, Login, Record};
 use crate::support::front::Front;
 use crate::support::gateway::Setup;
 use crate::support::tokens::{ALICE, BOB};
@@ -63,6 +64,61 @@ fn await_code(connection: &mut Connection, topic: &str, wanted: i16) {
     while fetch_code(connection, topic) != wanted {
         assert!(Instant::now() < deadline, "no change to {wanted}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_right_that_ends_during_a_long_poll_ends_it_partition_by_partition() {
+    let topic = unique("partitioned");
+    let rights = |actions: &str, resource: &str, id: &str| {
+        format!("@id(\"{id}\") permit (principal, action in [{actions}], resource {resource});\n")
+    };
+    let write = rights("Action::\"Write\", Action::\"IdempotentWrite\"", "", "write");
+    let read = |partition: i32| {
+        let resource = format!("== Partition::\"{topic}-{partition}\"");
+        rights("Action::\"Read\"", &resource, &format!("read-{partition}"))
+    };
+    let policy = format!("{write}{}{}", read(0), read(1));
+    let Some(front) = Front::start(Setup { policy, ..Setup::default() }) else { return };
+    front.kafka.create_topic(&topic, 2);
+    let mut polling = front.connect_as(&BOB);
+    let both = [(topic.as_str(), 0, 0), (topic.as_str(), 1, 0)];
+    let bounds = FetchBounds { wait_ms_max: 30_000, bytes_min: 1, bytes_max: 1 << 20 };
+    polling.send(FETCH_VERSION, &fetch(bounds, &both)).unwrap();
+
+    front.gateway().replace_policy(&format!("{write}{}", read(0)));
+    let mut other = front.connect_as(&BOB);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let refused = |connection: &mut Connection| {
+        let bounds = FetchBounds { wait_ms_max: 0, bytes_min: 0, bytes_max: 1 << 20 };
+        let request = fetch(bounds, &[(topic.as_str(), 1, 0)]);
+        let answer = connection.call(FETCH_VERSION, &request).unwrap();
+        answer.responses[0].partitions[0].error_code == TOPIC_DENIED
+    };
+    while !refused(&mut other) {
+        assert!(Instant::now() < deadline, "the new policy does not show");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // One record each, and the long poll comes back with what may still be read.
+    let producer = FAMILIES[0].producer(&front.access(&ALICE), &[("linger.ms", "200")]);
+    let record = |partition| Record { partition: Some(partition), ..Record::of("x") };
+    for sent in producer.send(&topic, &[record(1), record(0)]) {
+        sent.unwrap();
+    }
+    let (_, answer) = polling.receive::<FetchRequest>(FETCH_VERSION).unwrap();
+    let partitions: Vec<_> =
+        answer.responses.iter().flat_map(|response| &response.partitions).collect();
+    assert_eq!(partitions.len(), 2, "{answer:?}");
+    for partition in partitions {
+        if partition.partition_index == 0 {
+            assert_eq!(partition.error_code, 0, "{answer:?}");
+            continue;
+        }
+        assert_eq!(partition.error_code, TOPIC_DENIED, "{answer:?}");
+        assert!(partition.records.as_ref().is_none_or(|records| records.is_empty()), "{answer:?}");
+        let ends =
+            [partition.high_watermark, partition.last_stable_offset, partition.log_start_offset];
+        assert_eq!(ends, [-1; 3], "{answer:?}");
     }
 }
 

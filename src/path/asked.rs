@@ -73,7 +73,9 @@ impl Asked {
             for (place, partition) in found.partitions_of(topic).iter().enumerate() {
                 let expected = partitions.get(place) == Some(&partition.index)
                     || partitions.contains(&partition.index);
-                if !partitions.is_empty() && !expected {
+                // A request may name a topic twice, and its answer may join the two.
+                let unasked = !partitions.is_empty() && !expected;
+                if unasked && !self.asks_elsewhere(frame, topic, partition.index) {
                     return Err(format!("it tells of partition {} unasked", partition.index));
                 }
             }
@@ -82,15 +84,28 @@ impl Asked {
     }
 
     fn find(&self, frame: &[u8], topic: &Topic) -> Option<usize> {
-        let (name, id) = (topic.name(frame), topic.id(frame).filter(|id| *id != [0; 16]));
-        let is_it = |asked: &AskedTopic| match asked.id {
-            Some(_) => asked.id == id,
-            None => name.is_some() && self.names.get(asked.name.0..asked.name.1) == name,
-        };
+        let is_it = |asked: &AskedTopic| self.is(asked, frame, topic);
         let ahead = self.topics.get(self.next..).unwrap_or_default().iter().position(is_it);
         match ahead {
             Some(ahead) => self.next.checked_add(ahead),
             None => self.topics.iter().position(is_it),
+        }
+    }
+
+    fn asks_elsewhere(&self, frame: &[u8], topic: &Topic, index: i32) -> bool {
+        self.topics.iter().filter(|asked| self.is(asked, frame, topic)).any(|asked| {
+            let (first, end) = asked.partitions;
+            self.partitions.get(first..end).unwrap_or_default().contains(&index)
+        })
+    }
+
+    fn is(&self, asked: &AskedTopic, frame: &[u8], topic: &Topic) -> bool {
+        match asked.id {
+            Some(_) => asked.id == topic.id(frame),
+            None => {
+                let name = topic.name(frame);
+                name.is_some() && self.names.get(asked.name.0..asked.name.1) == name
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ pub enum Considered {
     /// The same waits already.
     Waiting(TicketId),
     /// It needs a ticket of its own.
-    New(Ticket),
+    New(Box<Ticket>),
 }
 
 /// What happened: to be recorded, and to be told to those whom it concerns.
@@ -320,8 +320,8 @@ impl Desk {
             Considered::Waiting(ticket) => Ok(Opening { ticket, event: None }),
             Considered::New(ticket) => {
                 let id = ticket.id.clone();
-                self.admit(ticket.clone());
-                Ok(Opening { ticket: id, event: Some(DeskEvent::Opened(ticket)) })
+                self.admit(Ticket::clone(&ticket));
+                Ok(Opening { ticket: id, event: Some(DeskEvent::Opened(*ticket)) })
             }
         }
     }
@@ -364,7 +364,7 @@ impl Desk {
         if self.pending.len() >= PENDING_MAX || total > PENDING_BYTES_MAX {
             return Err(DeskError::Full { pending: self.pending.len(), bytes: self.pending_bytes });
         }
-        Ok(Considered::New(ticket))
+        Ok(Considered::New(Box::new(ticket)))
     }
 
     /// Takes in a ticket that [`Desk::consider`] made.

@@ -262,8 +262,8 @@ impl DeskActor {
             Considered::New(ticket) => {
                 let id = ticket.id.clone();
                 self.change(state, |desk| {
-                    desk.admit(ticket.clone());
-                    Ok((id, vec![DeskEvent::Opened(ticket)]))
+                    desk.admit(Ticket::clone(&ticket));
+                    Ok((id, vec![DeskEvent::Opened(*ticket)]))
                 })
             }
         };

@@ -30,7 +30,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sluicegate_actors::approval::ticket::ApprovalRequest;
-use sluicegate_actors::masking::rules::Rules;
 use sluicegate_actors::recorder::RecordLevel;
 use sluicegate_actors::recorder::entry::{
     EntryKind, MaskedDraft, Outcome as Recorded, RequestDraft,
@@ -171,11 +170,6 @@ impl Path {
         self.session.load().epoch
     }
 
-    /// The mask rules.
-    fn rules(&self) -> Option<Arc<Rules>> {
-        self.session.load().parts.masking.clone()
-    }
-
     /// Whether a topic's record batches are recorded.
     fn keeps_payload(&self, topic: &str) -> bool {
         if self.level.get() == RecordLevel::None {
@@ -291,7 +285,8 @@ impl Path {
             return Ok(Vec::new());
         }
         self.refresh()?;
-        let Some(rules) = self.rules() else { return Ok(Vec::new()) };
+        let session = self.session.load();
+        let Some(rules) = session.parts.masking.as_deref() else { return Ok(Vec::new()) };
         let exchange = expected.exchange;
         let unusable = |error: walk::WalkError| Ended::BrokerResponse(error.to_string());
         let (_, body) = walk::response_header(exchange, frame).map_err(unusable)?;
@@ -302,7 +297,7 @@ impl Path {
         let mut jobs = Vec::new();
         for topic in &work.found.topics {
             let name = topic_text(topic, frame, &cluster);
-            let Some(plan) = plans.plan(Some(&rules), &judge.policy, &name, now).mask else {
+            let Some(plan) = plans.plan(Some(rules), &judge.policy, &name, now).mask else {
                 continue;
             };
             let first = kafka::wire::index(topic.partitions.first);

@@ -75,12 +75,6 @@ pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 * 1024;
 /// Accepted connections on their way to a shard.
 pub const ACCEPTED_QUEUE_MAX: usize = 1024;
 
-/// Commands (a session that changed or closed) on their way to a shard.
-pub const SHARD_COMMANDS_MAX: usize = 4096;
-
-/// A client id as entries and policies see it; longer ones refuse the login (`faults.md` §4.5).
-pub const CLIENT_ID_BYTES_MAX: usize = 256;
-
 /// Time between two looks at a cluster's brokers and topics when nobody asks. Kafka clients look every 5 minutes, and
 /// at every error; the gateway learns new ids when it is asked for an unknown one.
 pub const CLUSTER_REFRESH: Duration = Duration::from_secs(5);
@@ -118,9 +112,6 @@ pub const HOLD_TEXT_BYTES_MAX: usize = 512;
 /// Producers and partitions of one connection that wait for a refused batch to come again: some 100 bytes each. Kafka's
 /// producers have one id, so this is partitions of one broker.
 pub const HELD_SEQUENCES_MAX: usize = 16_384;
-
-/// Decisions of a session that read the time are kept for at most this long (DESIGN: 1 s).
-pub const TIMED_DECISION_MS_MAX: i64 = 1_000;
 
 /// Plans (what is masked and recorded) that one connection keeps, one per topic; then it starts anew.
 pub const TOPIC_PLANS_MAX: usize = 1_024;

@@ -291,3 +291,25 @@ pub fn assert_ends(connection: &mut Connection) {
         other => panic!("the connection goes on: {other:?}"),
     }
 }
+
+#[test]
+fn a_client_id_that_is_too_long_is_refused_with_the_bound() {
+    let Some(front) = Front::start(Setup::default()) else { return };
+    let topic = unique("named");
+    front.kafka.create_topic(&topic, 1);
+    for (bytes, is_taken) in [(256, true), (257, false)] {
+        let client_id = "c".repeat(bytes);
+        let config = [
+            ("client.id", client_id.as_str()),
+            ("delivery.timeout.ms", "5000"),
+            ("request.timeout.ms", "2000"),
+            ("linger.ms", "0"),
+            ("max.block.ms", "5000"),
+        ];
+        let producer = FAMILIES[0].producer(&front.access(&ALICE), &config);
+        let sent = producer.send(&topic, &[Record::of("x")]).remove(0);
+        assert_eq!(sent.is_ok(), is_taken, "{bytes}: {sent:?}");
+    }
+    let log = front.gateway().process.log();
+    assert!(log.contains("client id of 257 bytes is longer than 256"), "{log}");
+}

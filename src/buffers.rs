@@ -84,12 +84,14 @@ impl ReadBuffer {
         self.storage.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Room for one read; grows so that a frame of `wanted` bytes fits, but only once the bytes before fill what
-    /// there is: a declared length alone allocates nothing. Beyond the pooled sizes it doubles as bytes arrive.
+    /// Room for one read, of a streamed response's size at most; grows so that a frame of `wanted` bytes fits, but only
+    /// once the bytes before fill what there is: a declared length alone allocates no more than a read. Beyond the pooled
+    /// sizes it doubles as bytes arrive.
     pub fn room(&mut self, wanted: usize) -> &mut [u8] {
         let held = self.end.saturating_sub(self.start);
         if self.storage.is_empty() {
-            self.storage = self.pool.take(CLASS_BYTES_MIN);
+            let bytes = wanted.clamp(CLASS_BYTES_MIN, limits::STREAM_READ_BYTES);
+            self.storage = self.pool.take(bytes);
             self.start = 0;
             self.end = 0;
         } else if self.end == self.storage.len() || (self.start > 0 && held == 0) {
@@ -100,7 +102,8 @@ impl ReadBuffer {
 
     fn make_room(&mut self, held: usize, wanted: usize) {
         let full = held.saturating_mul(2) > self.storage.len();
-        if full && wanted > self.storage.len() {
+        let is_one_read = wanted <= limits::STREAM_READ_BYTES;
+        if (full || is_one_read) && wanted > self.storage.len() {
             let doubled = self.storage.len().saturating_mul(2);
             let bytes = doubled.max(wanted.min(limits::POOLED_BUFFER_BYTES_MAX));
             let mut larger = self.pool.take(bytes);
@@ -211,9 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn a_declared_length_allocates_nothing_by_itself() {
-        let mut buffer = ReadBuffer::new(Rc::new(Pool::default()));
-        assert_eq!(buffer.room(limits::FRAME_BYTES_MAX).len(), CLASS_BYTES_MIN);
+    fn a_declared_length_allocates_no_more_than_a_read() {
+        for (wanted, room) in
+            [(0, CLASS_BYTES_MIN), (limits::FRAME_BYTES_MAX, limits::STREAM_READ_BYTES)]
+        {
+            let mut buffer = ReadBuffer::new(Rc::new(Pool::default()));
+            assert_eq!(buffer.room(wanted).len(), room);
+        }
     }
 
     #[test]

@@ -96,6 +96,20 @@ impl ClusterSnapshot {
     }
 }
 
+#[cfg(test)]
+impl ClusterView {
+    /// Knows these topics from now on, with the ids 1, 2, ….
+    pub(crate) fn knows(&self, topics: &[&str]) {
+        let ids = || (1_u128..).map(u128::to_be_bytes);
+        let names = || topics.iter().map(|topic| Arc::<str>::from(*topic));
+        self.snapshot.store(Arc::new(ClusterSnapshot {
+            ids: ids().zip(names()).collect(),
+            names: names().zip(ids()).collect(),
+            ..ClusterSnapshot::default()
+        }));
+    }
+}
+
 impl ClusterView {
     /// A view that knows nothing, and the task that will.
     #[must_use]

@@ -32,8 +32,9 @@ use crate::path::frame::{Bounds, FrameReader};
 use crate::path::masking::{Done, Job};
 use crate::path::record::{Note, Trace};
 use crate::path::socket::Socket;
+use crate::path::stream::Stream;
 use crate::path::upstream::Upstream;
-use crate::path::{Attempt, Fate, Path, Pending};
+use crate::path::{Attempt, Expected, Fate, Path, Pending};
 use crate::shard::{Accepted, Door, Shard};
 use crate::{clock, limits};
 
@@ -88,6 +89,13 @@ struct QueueState {
     is_last: bool,
     responder: Option<Waker>,
     requester: Option<Waker>,
+}
+
+/// A response that is forwarded while it arrives.
+struct UnderWay {
+    stream: Stream,
+    /// How many bytes must be here before it goes on.
+    needs: usize,
 }
 
 /// What the response loop is to do next.
@@ -490,17 +498,21 @@ impl Link {
 
     /// broker → client, until the broker leaves or everything that the client is owed is delivered.
     async fn carry_responses(&self, mut reader: FrameReader) -> Result<(), Ended> {
+        let mut stream = None;
         loop {
-            match self.next(&mut reader).await? {
+            match self.next(&mut reader, stream.as_ref()).await? {
                 Next::Answer(answer) => {
                     self.path.flush_record()?;
                     self.deliver(&answer).await?;
                     // A response behind it may be here already: no byte of the broker's would wake this loop for it.
-                    self.deliver_complete(&mut reader).await?;
+                    self.deliver_complete(&mut reader, &mut stream).await?;
                 }
                 Next::BrokerBytes => {
-                    reader.admit().await.map_err(Ended::BrokerFrame)?;
-                    self.deliver_complete(&mut reader).await?;
+                    self.deliver_complete(&mut reader, &mut stream).await?;
+                    match &stream {
+                        Some(UnderWay { needs, .. }) => reader.reserve(*needs).await,
+                        None => reader.admit().await.map_err(Ended::BrokerFrame)?,
+                    }
                 }
                 // Nothing can be delivered before it, so nothing is read meanwhile either.
                 Next::Held => sleep(limits::HOLD_LOOK).await,
@@ -510,12 +522,23 @@ impl Link {
     }
 
     /// Whatever comes first: an answer of the gateway's own that is due, bytes of the broker, or the end.
-    async fn next(&self, reader: &mut FrameReader) -> Result<Next, Ended> {
+    async fn next(
+        &self,
+        reader: &mut FrameReader,
+        stream: Option<&UnderWay>,
+    ) -> Result<Next, Ended> {
         poll_fn(|context| {
-            if let Poll::Ready(next) = self.queue.poll_answer(context, &self.path) {
-                return Poll::Ready(Ok(next));
-            }
-            match reader.poll_fill(context, &self.broker) {
+            let read = match stream {
+                // Nothing else may go out before its end.
+                Some(stream) => reader.poll_fill_to(context, &self.broker, stream.room()),
+                None => {
+                    if let Poll::Ready(next) = self.queue.poll_answer(context, &self.path) {
+                        return Poll::Ready(Ok(next));
+                    }
+                    reader.poll_fill(context, &self.broker)
+                }
+            };
+            match read {
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(Ended::BrokerClosed)),
                 Poll::Ready(Ok(bytes)) => {
                     self.shard.count_bytes(bytes);
@@ -528,10 +551,32 @@ impl Link {
         .await
     }
 
-    /// Delivers all whole responses that are here; those that go on as they are leave in one write.
-    async fn deliver_complete(&self, reader: &mut FrameReader) -> Result<(), Ended> {
+    /// Delivers all whole responses that are here, and what came of a streamed one; those that go on as they are leave
+    /// in one write.
+    async fn deliver_complete(
+        &self,
+        reader: &mut FrameReader,
+        stream: &mut Option<UnderWay>,
+    ) -> Result<(), Ended> {
         let (mut run, mut at) = (0_usize, 0_usize);
-        while let Some(size) = reader.complete(at).map_err(Ended::BrokerFrame)? {
+        loop {
+            if let Some(mut under_way) = stream.take() {
+                let window = reader.bytes_mut().get_mut(at..).unwrap_or_default();
+                let carried = self.path.carry_piece(&mut under_way.stream, window)?;
+                at = at.saturating_add(carried.bytes);
+                if !carried.is_last {
+                    under_way.needs = carried.needs;
+                    *stream = Some(under_way);
+                    break;
+                }
+                self.path.end_stream(under_way.stream);
+            }
+            let Some(size) = reader.declared(at).map_err(Ended::BrokerFrame)? else { break };
+            let end = at.saturating_add(size.bytes());
+            let is_whole = end <= reader.bytes().len();
+            if !is_whole && !self.may_stream(size.bytes())? {
+                break;
+            }
             // An answer of our own may be due before this response.
             while let Some(answer) = self.queue.due_answer(&self.path) {
                 self.release(reader.bytes().get(run..at)).await?;
@@ -544,11 +589,16 @@ impl Link {
                 }
                 return Err(Ended::BrokerResponse("a response that nobody asked for".to_owned()));
             };
-            let end = at.saturating_add(size.bytes());
+            if !is_whole {
+                let fresh = self.path.stream(expected, size.bytes());
+                *stream = Some(UnderWay { stream: fresh, needs: 0 });
+                continue;
+            }
             let frame = reader.bytes().get(at..end).unwrap_or_default();
             let masked = self.mask(self.path.mask_jobs(&expected, frame)?).await;
             let frame = reader.bytes_mut().get_mut(at..end).unwrap_or_default();
             let carried = self.path.carry_response(&mut expected, frame, &masked)?;
+            self.path.answered(expected);
             if let Some(pieces) = carried {
                 self.release(reader.bytes().get(run..at)).await?;
                 let frame = reader.bytes().get(at..end).unwrap_or_default();
@@ -564,6 +614,15 @@ impl Link {
             reader.consume(at);
         }
         Ok(())
+    }
+
+    /// Whether the response of `size_bytes` that begins to arrive goes on as it comes: it is larger than one read, and
+    /// answers the request that is due, which allows it.
+    fn may_stream(&self, size_bytes: usize) -> Result<bool, Ended> {
+        if size_bytes <= limits::READ_BYTES {
+            return Ok(false);
+        }
+        self.queue.front_broker(|expected| self.path.may_stream(expected)).unwrap_or(Ok(false))
     }
 
     /// Masks one partition after another; others run in between.
@@ -617,6 +676,13 @@ impl Link {
         self.broker.close();
         self.queue.wake_requester();
         self.queue.end();
+    }
+}
+
+impl UnderWay {
+    /// Room for what must be here, and at least for a large read.
+    fn room(&self) -> usize {
+        self.needs.max(limits::STREAM_READ_BYTES)
     }
 }
 
@@ -691,7 +757,15 @@ impl Queue {
         matches!(self.state.borrow().pending.front(), Some(Pending::Held { .. }))
     }
 
-    fn pop_broker(&self) -> Option<Box<crate::path::Expected>> {
+    /// Asks about the broker's answer at the front, if it is one.
+    fn front_broker<T>(&self, ask: impl FnOnce(&Expected) -> T) -> Option<T> {
+        match self.state.borrow().pending.front()? {
+            Pending::Broker(expected) => Some(ask(expected)),
+            Pending::Answer(_) | Pending::Held { .. } => None,
+        }
+    }
+
+    fn pop_broker(&self) -> Option<Expected> {
         let mut state = self.state.borrow_mut();
         if !matches!(state.pending.front()?, Pending::Broker(_)) {
             return None;

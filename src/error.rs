@@ -70,6 +70,9 @@ pub enum Ended {
     /// The session's actors are gone beyond their restarts.
     #[error("the session has ended: {0}")]
     SessionEnded(String),
+    /// A right ended while what it was for was being delivered.
+    #[error("the right to read `{0}` ended while it was being delivered")]
+    RightEnded(String),
     /// More connections than a shard takes.
     #[error("the shard has no room for another connection")]
     NoRoom,
@@ -98,7 +101,7 @@ impl Ended {
             | Self::BrokerFrame(_)
             | Self::BrokerResponse(_) => Blame::Broker,
             Self::RecordLog(_) | Self::SessionEnded(_) | Self::NoRoom => Blame::Gateway,
-            Self::Draining => Blame::Operator,
+            Self::RightEnded(_) | Self::Draining => Blame::Operator,
         }
     }
 
@@ -122,6 +125,7 @@ impl Ended {
             Self::BrokerResponse(_) => "broker-response",
             Self::RecordLog(_) => "record-log",
             Self::SessionEnded(_) => "session-ended",
+            Self::RightEnded(_) => "right-ended",
             Self::NoRoom => "no-room",
             Self::Draining => "draining",
         }
@@ -131,7 +135,11 @@ impl Ended {
     pub fn log(&self, connection: u64, peer: std::net::SocketAddr) {
         let label = self.label();
         match self {
-            Self::ClientClosed | Self::Draining | Self::Idle | Self::TokenExpired => {
+            Self::ClientClosed
+            | Self::Draining
+            | Self::Idle
+            | Self::TokenExpired
+            | Self::RightEnded(_) => {
                 tracing::info!(connection, %peer, label, reason = %self, "connection closed");
             }
             _ if self.blame() == Blame::Gateway => {

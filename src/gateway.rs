@@ -139,26 +139,11 @@ impl Gateway {
     ///
     /// [`StartError`] names what is wrong; nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        crate::kafka::prepare();
-        let gateway = gateway_id(&config.data_dir)?;
-        let store = open_store(&config, gateway)?;
-        let policies = Policies::load(config.policy_files.clone(), config.approvers.clone())?;
-        let policies = Arc::new(policies);
-        let (logs, control_log) = open_logs(&config, gateway)?;
-        let control_log = Arc::new(control_log);
-        control_log.note(EntryKind::LogOpened, env!("CARGO_PKG_VERSION"))?;
+        let Ground { control_plane, logs, store, damaged } = Ground::lay(&config)?;
         let tls = acceptors(&config)?;
-        let rules = mask_rules(&config)?.map(Arc::new);
-        let damaged = Arc::new(AtomicBool::new(false));
-        let grants = GrantTable::default();
-        let sources = sources(&config, &policies, rules, &grants, &control_log, &damaged);
-        let desk = desk(&config, &policies, grants, &control_log);
-        let actors = control_configuration(&config, sources, desk)?;
-        let control_plane = ControlPlane::start(actors)?;
+        console::open(&config, &control_plane)?;
         let control =
             Control::new(control_plane.control().clone(), control_plane.runtime().clone());
-        watch_policies(&control_plane, &policies, &control_log);
-        console::open(&config, &control_plane)?;
         let mut views = BTreeMap::new();
         let mut tasks = Vec::new();
         for name in config.clusters.keys() {
@@ -195,6 +180,37 @@ impl Gateway {
     #[must_use]
     pub fn runtime(&self) -> &tokio::runtime::Handle {
         self.control.0.runtime()
+    }
+}
+
+/// What shards stand on: the actors and the record log.
+struct Ground {
+    control_plane: ControlPlane,
+    /// One for each shard.
+    logs: Vec<SegmentWriter>,
+    store: Store,
+    /// Set once the log is found not to be as it was written.
+    damaged: Arc<AtomicBool>,
+}
+
+impl Ground {
+    fn lay(config: &Config) -> Result<Self, StartError> {
+        crate::kafka::prepare();
+        let gateway = gateway_id(&config.data_dir)?;
+        let store = open_store(config, gateway)?;
+        let policies = Policies::load(config.policy_files.clone(), config.approvers.clone())?;
+        let policies = Arc::new(policies);
+        let (logs, control_log) = open_logs(config, gateway)?;
+        let control_log = Arc::new(control_log);
+        control_log.note(EntryKind::LogOpened, env!("CARGO_PKG_VERSION"))?;
+        let rules = mask_rules(config)?.map(Arc::new);
+        let damaged = Arc::new(AtomicBool::new(false));
+        let grants = GrantTable::default();
+        let sources = sources(config, &policies, rules, &grants, &control_log, &damaged);
+        let desk = desk(config, &policies, grants, &control_log);
+        let control_plane = ControlPlane::start(control_configuration(config, sources, desk)?)?;
+        watch_policies(&control_plane, &policies, &control_log);
+        Ok(Self { control_plane, logs, store, damaged })
     }
 }
 
@@ -516,3 +532,6 @@ fn acceptors(config: &Config) -> Result<Vec<Option<TlsAcceptor>>, StartError> {
     let one = |files: &TlsFiles| crate::tls::acceptor(files).map(Some);
     config.listeners.iter().map(|listener| listener.tls.as_ref().map_or(Ok(None), one)).collect()
 }
+
+#[cfg(test)]
+pub(crate) mod stage;

@@ -119,6 +119,16 @@ pub const TOPIC_PLANS_MAX: usize = 1_024;
 /// Sets of mask buffers that one shard keeps for reuse, each up to a few MiB.
 pub const MASK_BUFFERS_MAX: usize = 4;
 
+/// Bytes of a streamed response that are forwarded at once at most, and its room while they come. Measured: see
+/// `docs/BENCHMARKS.md`.
+pub const STREAM_READ_BYTES: usize = 256 * 1024;
+
+/// What one shard keeps of answers that were carried, for the next: the names and partitions that a request asked for.
+pub const ASKED_KEPT_MAX: usize = 64;
+
+/// Walks over streamed responses that one shard keeps for the next, some 10 KiB each.
+pub const STREAMS_KEPT_MAX: usize = 16;
+
 /// Small pieces of a rewritten frame are copied together up to this size, so that one send carries them.
 pub const COALESCE_BYTES_MAX: usize = 16 * 1024;
 

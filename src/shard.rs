@@ -21,8 +21,10 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::life::Life;
 use crate::path::Work;
+use crate::path::asked::Asked;
 use crate::path::mask::MaskBuffers;
 use crate::path::record::RecordLog;
+use crate::path::stream::Scratch;
 use crate::{clock, connection, limits};
 
 /// How often a shard looks at its connections' deadlines.
@@ -50,6 +52,19 @@ pub struct Load {
     pub connections: AtomicUsize,
     /// Bytes that went through it, both directions.
     pub bytes: AtomicU64,
+    /// Bytes that went through it between two looks, of late.
+    pub recent_bytes: AtomicU64,
+}
+
+impl Load {
+    /// Forgets half of what was recent, and adds what went through since `bytes`; what went through in all.
+    fn look(&self, before: u64) -> u64 {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let fresh = bytes.saturating_sub(before);
+        let recent = self.recent_bytes.load(Ordering::Relaxed).saturating_add(fresh) / 2;
+        self.recent_bytes.store(recent, Ordering::Relaxed);
+        bytes
+    }
 }
 
 /// Where a connection came in.
@@ -97,6 +112,10 @@ pub struct Shard {
     pub log: RecordLog,
     /// What is reused from request to request.
     pub work: RefCell<Work>,
+    /// What answers that were carried left for the next.
+    pub asked: RefCell<Vec<Asked>>,
+    /// What streams that have ended left for the next.
+    pub streams: RefCell<Vec<Scratch>>,
     /// Mask buffers that nobody uses now.
     pub mask_buffers: RefCell<Vec<MaskBuffers>>,
     connections: RefCell<BTreeMap<ConnectionId, Rc<Life>>>,
@@ -116,15 +135,27 @@ impl Shared {
         Self { config, clusters, tls, loads, control, next_connection: AtomicU64::new(1) }
     }
 
-    /// The shard with the fewest connections, and of those the one that moved the fewest bytes.
+    /// The shard with the least of both together: its share of the connections, and its share of the bytes that went
+    /// through of late. By connections alone, clients that open an idle one before each busy one would put all busy ones
+    /// on one shard of two.
     #[must_use]
     pub fn least_loaded(&self) -> usize {
-        let load = |load: &Load| {
-            (load.connections.load(Ordering::Relaxed), load.bytes.load(Ordering::Relaxed))
+        let loads = || {
+            self.loads.iter().map(|load| {
+                let connections = load.connections.load(Ordering::Relaxed);
+                let connections = u128::try_from(connections).unwrap_or(u128::MAX);
+                (connections, u128::from(load.recent_bytes.load(Ordering::Relaxed)))
+            })
         };
-        (0..self.loads.len())
-            .min_by_key(|index| self.loads.get(*index).map(load))
-            .unwrap_or_default()
+        let connections_in_all = loads().map(|(connections, _)| connections).sum::<u128>().max(1);
+        let bytes_in_all = loads().map(|(_, bytes)| bytes).sum::<u128>().max(1);
+        let share = |(connections, bytes): (u128, u128)| {
+            connections
+                .saturating_mul(bytes_in_all)
+                .saturating_add(bytes.saturating_mul(connections_in_all))
+        };
+        let least = loads().enumerate().min_by_key(|(_, load)| share(*load));
+        least.map(|(index, _)| index).unwrap_or_default()
     }
 
     /// A number that no connection of this run had.
@@ -151,6 +182,8 @@ impl Shard {
             budget: Rc::default(),
             log,
             work: RefCell::default(),
+            asked: RefCell::default(),
+            streams: RefCell::default(),
             mask_buffers: RefCell::default(),
             connections: RefCell::default(),
             draining: Cell::new(false),
@@ -211,8 +244,10 @@ impl Shard {
     }
 
     async fn sweep(self: Rc<Self>) {
+        let mut bytes = 0;
         loop {
             sleep(SWEEP_EVERY).await;
+            bytes = self.shared.load(self.index).map_or(0, |load| load.look(bytes));
             let (now, wall) = (clock::monotonic(), clock::wall());
             for life in self.connections.borrow().values() {
                 life.sweep(now, wall);
@@ -239,5 +274,33 @@ impl Shard {
         while !self.connections.borrow().is_empty() && clock::monotonic() < deadline {
             sleep(Duration::from_millis(1)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::stage::Stage;
+
+    #[test]
+    fn a_busy_connection_is_not_put_beside_another() {
+        let stage = Stage::set("@id(\"p\") permit (principal, action, resource);", "none", &[]);
+        let shared = &stage.shard.shared;
+        let mut busy = [0, 0];
+        // Each client opens an idle connection, then a busy one, as consumers do.
+        for connection in 0..64 {
+            let shard = shared.least_loaded();
+            let load = shared.load(shard).unwrap();
+            load.connections.fetch_add(1, Ordering::Relaxed);
+            if connection % 2 == 1 {
+                busy[shard] += 1;
+            }
+            for (load, busy) in shared.loads.iter().zip(busy) {
+                load.recent_bytes.store(busy * 1_000_000, Ordering::Relaxed);
+            }
+            assert!(busy[0].abs_diff(busy[1]) <= 1, "{busy:?} after {connection}");
+        }
+        let connections = |index: usize| shared.loads[index].connections.load(Ordering::Relaxed);
+        assert!(connections(0).abs_diff(connections(1)) <= 8, "{}", connections(0));
     }
 }

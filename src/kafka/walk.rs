@@ -210,6 +210,30 @@ pub fn response_header(exchange: &Exchange, frame: &[u8]) -> Result<(i32, usize)
     Ok((correlation_id, reader.position()))
 }
 
+/// The same of a response that is still arriving, in a frame of `size_bytes`, prefix included; `None` where its header is
+/// not here yet.
+///
+/// # Errors
+/// As [`response_header`].
+pub fn response_start(
+    exchange: &Exchange,
+    size_bytes: usize,
+    bytes: &[u8],
+) -> Result<Option<(i32, usize)>, WalkError> {
+    let mut reader = Reader::window(bytes, 0, PREFIX_SIZE_BYTES, size_bytes);
+    let mut read = || -> Result<(i32, usize), WalkError> {
+        let correlation_id = reader.int32()?;
+        if exchange.response_header_flexible() {
+            skip_tags(&mut reader)?;
+        }
+        Ok((correlation_id, reader.position()))
+    };
+    match read() {
+        Err(WalkError::Wire(WireError::Incomplete { .. })) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 /// Walks the body of a request, from `body` on, into `found`, which is cleared first.
 ///
 /// Bytes behind the message are noted in [`Found::trailing`]: Kafka ignores them, and librdkafka 2.16 sends some behind

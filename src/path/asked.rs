@@ -5,9 +5,11 @@ use crate::kafka::table::METADATA_KEY;
 use crate::kafka::{Exchange, List};
 use crate::path::tally::Tally;
 
-/// The topics and partitions that went to the broker, in their order.
+/// The topics and partitions that went to the broker, in their order; kept and cleared from one request to the next.
 #[derive(Debug, Default)]
 pub struct Asked {
+    /// Whether the request named anything: what names nothing, or all, limits nothing.
+    is_limited: bool,
     names: String,
     topics: Vec<AskedTopic>,
     partitions: Vec<i32>,
@@ -22,37 +24,66 @@ struct AskedTopic {
     partitions: (usize, usize),
 }
 
-impl Asked {
-    /// What is left of a request's topics after the cuts; `None` where it names none, or all.
+/// A topic as a message names it: by one of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicKey<'a> {
+    /// Its name.
+    pub name: Option<&'a str>,
+    /// Its id.
+    pub id: Option<[u8; 16]>,
+}
+
+impl<'a> TopicKey<'a> {
+    /// How `frame` names the topic.
     #[must_use]
-    pub fn of(exchange: &Exchange, frame: &[u8], found: &Found, tally: &Tally) -> Option<Self> {
+    pub fn of(topic: &Topic, frame: &'a [u8]) -> Self {
+        Self { name: topic.name(frame), id: topic.id(frame) }
+    }
+}
+
+impl Asked {
+    /// Notes what is left of a request's topics after the cuts, and forgets what was noted before.
+    pub fn note(&mut self, exchange: &Exchange, frame: &[u8], found: &Found, tally: &Tally) {
+        self.clear();
         let mut lists = found.lists.iter().filter(|span| span.list == List::Topics).peekable();
-        lists.peek()?;
         let is_old_metadata = exchange.api.key == METADATA_KEY && exchange.version == 0;
         // Metadata v0 has no null: there an empty list means all.
         let means_all = |span: &ListSpan| span.null || (is_old_metadata && span.count == 0);
-        if lists.any(means_all) {
-            return None;
+        if lists.peek().is_none() || lists.any(means_all) {
+            return;
         }
-        let mut asked = Self::default();
+        self.is_limited = true;
         for topic in found.topics.iter().filter(|topic| found.list_of(topic) == List::Topics) {
             if tally.is_cut(topic.element) {
                 continue;
             }
-            let start = asked.names.len();
-            asked.names.push_str(topic.name(frame).unwrap_or_default());
-            let first = asked.partitions.len();
+            let start = self.names.len();
+            self.names.push_str(topic.name(frame).unwrap_or_default());
+            let first = self.partitions.len();
             let partitions = found.partitions_of(topic).iter();
             let partitions = partitions
                 .filter(|partition| !tally.is_partition_cut(topic.element, partition.element));
-            asked.partitions.extend(partitions.map(|partition| partition.index));
-            asked.topics.push(AskedTopic {
-                name: (start, asked.names.len()),
+            self.partitions.extend(partitions.map(|partition| partition.index));
+            self.topics.push(AskedTopic {
+                name: (start, self.names.len()),
                 id: topic.id(frame).filter(|id| *id != [0; 16]),
-                partitions: (first, asked.partitions.len()),
+                partitions: (first, self.partitions.len()),
             });
         }
-        Some(asked)
+    }
+
+    fn clear(&mut self) {
+        self.is_limited = false;
+        self.names.clear();
+        self.topics.clear();
+        self.partitions.clear();
+        self.next = 0;
+    }
+
+    /// Each topic with its partitions; `None` where the request named nothing, or all.
+    pub fn topics(&self) -> Option<impl Iterator<Item = (TopicKey<'_>, &[i32])>> {
+        self.is_limited
+            .then(|| self.topics.iter().map(|topic| (self.key(topic), self.partitions_of(topic))))
     }
 
     /// Checks that a response tells of nothing else.
@@ -62,29 +93,58 @@ impl Asked {
     /// A sentence that says what was not asked for.
     pub fn check(&mut self, frame: &[u8], found: &Found) -> Result<(), String> {
         for topic in found.topics.iter().filter(|topic| found.list_of(topic) == List::Topics) {
-            let Some(index) = self.find(frame, topic) else {
-                return Err("it tells of a topic that was not asked for".to_owned());
-            };
-            self.next = index.saturating_add(1);
-            let Some(asked) = self.topics.get(index) else { continue };
-            let (first, end) = asked.partitions;
-            // A request that names topics alone asks for all of their partitions.
-            let partitions = self.partitions.get(first..end).unwrap_or_default();
+            let key = TopicKey::of(topic, frame);
+            let index = self.check_topic(key)?;
             for (place, partition) in found.partitions_of(topic).iter().enumerate() {
-                let expected = partitions.get(place) == Some(&partition.index)
-                    || partitions.contains(&partition.index);
-                // A request may name a topic twice, and its answer may join the two.
-                let unasked = !partitions.is_empty() && !expected;
-                if unasked && !self.asks_elsewhere(frame, topic, partition.index) {
-                    return Err(format!("it tells of partition {} unasked", partition.index));
-                }
+                self.check_partition(index, place, partition.index)?;
             }
         }
         Ok(())
     }
 
-    fn find(&self, frame: &[u8], topic: &Topic) -> Option<usize> {
-        let is_it = |asked: &AskedTopic| self.is(asked, frame, topic);
+    /// Checks the next topic of a response, and says which of those asked for it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asked::check`].
+    pub fn check_topic(&mut self, key: TopicKey<'_>) -> Result<usize, String> {
+        if !self.is_limited {
+            return Ok(0);
+        }
+        let index = self.find(key).ok_or("it tells of a topic that was not asked for")?;
+        self.next = index.saturating_add(1);
+        Ok(index)
+    }
+
+    /// Checks a partition of that topic, the `place`th of a response.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asked::check`].
+    pub fn check_partition(
+        &self,
+        topic: usize,
+        place: usize,
+        partition: i32,
+    ) -> Result<(), String> {
+        let Some(asked) = self.topics.get(topic).filter(|_| self.is_limited) else { return Ok(()) };
+        // A request that names topics alone asks for all of their partitions.
+        let partitions = self.partitions_of(asked);
+        let expected = partitions.get(place) == Some(&partition) || partitions.contains(&partition);
+        // A request may name a topic twice, and its answer may join the two.
+        if !partitions.is_empty() && !expected && !self.asks_elsewhere(asked, partition) {
+            return Err(format!("it tells of partition {partition} unasked"));
+        }
+        Ok(())
+    }
+
+    fn partitions_of(&self, topic: &AskedTopic) -> &[i32] {
+        let (first, end) = topic.partitions;
+        self.partitions.get(first..end).unwrap_or_default()
+    }
+
+    fn find(&self, key: TopicKey<'_>) -> Option<usize> {
+        let is_it = |asked: &AskedTopic| self.is(asked, key);
         let ahead = self.topics.get(self.next..).unwrap_or_default().iter().position(is_it);
         match ahead {
             Some(ahead) => self.next.checked_add(ahead),
@@ -92,20 +152,21 @@ impl Asked {
         }
     }
 
-    fn asks_elsewhere(&self, frame: &[u8], topic: &Topic, index: i32) -> bool {
-        self.topics.iter().filter(|asked| self.is(asked, frame, topic)).any(|asked| {
-            let (first, end) = asked.partitions;
-            self.partitions.get(first..end).unwrap_or_default().contains(&index)
-        })
+    fn asks_elsewhere(&self, topic: &AskedTopic, index: i32) -> bool {
+        let key = self.key(topic);
+        let mut same = self.topics.iter().filter(|asked| self.is(asked, key));
+        same.any(|asked| self.partitions_of(asked).contains(&index))
     }
 
-    fn is(&self, asked: &AskedTopic, frame: &[u8], topic: &Topic) -> bool {
+    fn key(&self, topic: &AskedTopic) -> TopicKey<'_> {
+        let name = self.names.get(topic.name.0..topic.name.1);
+        TopicKey { name: name.filter(|name| !name.is_empty()), id: topic.id }
+    }
+
+    fn is(&self, asked: &AskedTopic, key: TopicKey<'_>) -> bool {
         match asked.id {
-            Some(_) => asked.id == topic.id(frame),
-            None => {
-                let name = topic.name(frame);
-                name.is_some() && self.names.get(asked.name.0..asked.name.1) == name
-            }
+            Some(_) => asked.id == key.id,
+            None => key.name.is_some() && self.names.get(asked.name.0..asked.name.1) == key.name,
         }
     }
 }

@@ -120,6 +120,16 @@ impl Judge {
         self.ask(action, resource, now).verdict == Verdict::Allow
     }
 
+    /// Whether a partition may be read without asking anybody.
+    pub fn reads(&mut self, topic: &str, index: i32, now: UnixMillis) -> bool {
+        let resource = if self.policy.names_partitions(topic) {
+            Resource::Partition { topic, index }
+        } else {
+            Resource::Topic(topic)
+        };
+        self.allows(Action::Read, resource, now)
+    }
+
     /// Kafka's bit field of what may be done on a resource (KIP-430).
     pub fn operations(&mut self, resource: Resource<'_>, now: UnixMillis) -> i32 {
         let applicable: &[(Action, u32)] = match resource {

@@ -108,9 +108,18 @@ impl FrameReader {
     ///
     /// [`FrameError`] where the declared length is out of bounds.
     pub fn complete(&self, offset: usize) -> Result<Option<FrameSize>, FrameError> {
+        let here = self.buffer.bytes().len().saturating_sub(offset);
+        Ok(self.declared(offset)?.filter(|size| size.bytes() <= here))
+    }
+
+    /// The size that the first frame after `offset` declares; `None` while its prefix is not here.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] where it is out of bounds.
+    pub fn declared(&self, offset: usize) -> Result<Option<FrameSize>, FrameError> {
         let bytes = self.buffer.bytes().get(offset..).unwrap_or_default();
-        let size = FrameSize::declared(bytes, self.bounds)?;
-        Ok(size.filter(|size| size.bytes() <= bytes.len()))
+        FrameSize::declared(bytes, self.bounds)
     }
 
     /// Whether a frame has begun and is not whole.
@@ -147,15 +156,22 @@ impl FrameReader {
     /// Dropping the future reserves nothing.
     pub async fn admit(&mut self) -> Result<(), FrameError> {
         let size = FrameSize::declared(self.buffer.bytes(), self.bounds)?;
-        if let (Some(size), None) = (size, &self.reserved)
-            && size.bytes() > limits::READ_BYTES
-        {
-            self.reserved = Some(self.budget.reserve(size.bytes()).await);
-        }
+        self.reserve(size.map_or(0, FrameSize::bytes)).await;
         Ok(())
     }
 
-    /// Reads once; 0 is the end of the stream.
+    /// Reserves the shard's budget for `bytes` that must be held at once, if they are more than one read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future reserves nothing.
+    pub async fn reserve(&mut self, bytes: usize) {
+        if bytes > limits::READ_BYTES && self.reserved.is_none() {
+            self.reserved = Some(self.budget.reserve(bytes).await);
+        }
+    }
+
+    /// Reads once towards the end of the frame that has begun; 0 is the end of the stream.
     pub fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
@@ -165,6 +181,16 @@ impl FrameReader {
             .ok()
             .flatten()
             .map_or(0, FrameSize::bytes);
+        self.poll_fill_to(context, socket, wanted)
+    }
+
+    /// Reads once, with room for `wanted` bytes in all once those before fill what there is; 0 is the end of the stream.
+    pub fn poll_fill_to(
+        &mut self,
+        context: &mut Context<'_>,
+        socket: &Socket,
+        wanted: usize,
+    ) -> Poll<io::Result<usize>> {
         socket.poll_fill(context, &mut self.buffer, wanted)
     }
 }

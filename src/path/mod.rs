@@ -19,6 +19,7 @@ pub mod masking;
 pub mod record;
 pub mod sequence;
 pub mod socket;
+pub mod stream;
 pub mod tally;
 pub mod upstream;
 
@@ -35,6 +36,7 @@ use sluicegate_actors::recorder::entry::{
     EntryKind, MaskedDraft, Outcome as Recorded, RequestDraft,
 };
 use sluicegate_actors::session::{SessionHandle, SessionState};
+use sluicegate_actors::vocabulary::UnixMillis;
 
 use crate::clock;
 use crate::cluster::ClusterSnapshot;
@@ -47,7 +49,7 @@ use crate::kafka::{self, ErrorCode, Exchange, Handling, Meaning, batch};
 use crate::limits;
 use crate::path::asked::Asked;
 use crate::path::decide::{Case, Judge, Notes, Ruling};
-use crate::path::masking::{Done, Job, Plans};
+use crate::path::masking::{Done, Job, Plan, Plans};
 use crate::path::record::{Note, Trace};
 use crate::path::tally::{Batches, Tally};
 use crate::shard::{Door, Shard};
@@ -66,6 +68,24 @@ pub struct Work {
     rope: Rope,
     /// Partitions of a response that are not delivered.
     withheld: Vec<Span>,
+    payload: PayloadParts,
+}
+
+/// Record batches that belong into an entry, from where they lie; kept from one entry to the next.
+#[derive(Debug, Default)]
+struct PayloadParts(Vec<&'static [u8]>);
+
+impl PayloadParts {
+    /// An empty list.
+    fn take<'f>(&mut self) -> Vec<&'f [u8]> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Keeps the list's memory, and nothing that was in it.
+    fn keep(&mut self, mut parts: Vec<&[u8]>) {
+        parts.clear();
+        self.0 = parts.into_iter().map(|_| <&[u8]>::default()).collect();
+    }
 }
 
 /// One connection's way through the steps, once it is logged in.
@@ -132,7 +152,7 @@ pub enum Pending {
         epoch: u64,
     },
     /// The broker's answer.
-    Broker(Box<Expected>),
+    Broker(Expected),
 }
 
 /// An answer that a broker owes.
@@ -144,8 +164,17 @@ pub struct Expected {
     /// Bytes of the request, for the window.
     pub frame_bytes: usize,
     refusals: Option<Refusals>,
-    asked: Option<Asked>,
+    asked: Asked,
     ordinal: u64,
+}
+
+impl Expected {
+    fn check_correlation(&self, correlation: i32) -> Result<(), String> {
+        if correlation.cast_unsigned() == self.correlation {
+            return Ok(());
+        }
+        Err(format!("it answers {correlation}, not {}", self.correlation))
+    }
 }
 
 impl Path {
@@ -172,13 +201,21 @@ impl Path {
 
     /// Whether a topic's record batches are recorded.
     fn keeps_payload(&self, topic: &str) -> bool {
-        if self.level.get() == RecordLevel::None {
-            return false;
-        }
+        self.level.get() != RecordLevel::None && !self.plan(topic, clock::wall()).skips_payload
+    }
+
+    fn plan(&self, topic: &str, now: UnixMillis) -> Plan {
         let (judge, mut plans) = (self.judge.borrow(), self.plans.borrow_mut());
         let session = self.session.load();
-        let rules = session.parts.masking.as_deref();
-        !plans.plan(rules, &judge.policy, topic, clock::wall()).skips_payload
+        plans.plan(session.parts.masking.as_deref(), &judge.policy, topic, now)
+    }
+
+    /// Keeps what an answer that was carried can give to the next.
+    pub fn answered(&self, expected: Expected) {
+        let mut kept = self.shard.asked.borrow_mut();
+        if kept.len() < limits::ASKED_KEPT_MAX {
+            kept.push(expected.asked);
+        }
     }
 
     /// Takes the session's newest snapshot.
@@ -251,7 +288,7 @@ impl Path {
                 let expected = self.expect(exchange, &header, frame, ordinal, work);
                 let fate = self.forward(ruling, expected.correlation, frame, work)?;
                 if is_answered {
-                    pending(Pending::Broker(Box::new(expected)));
+                    pending(Pending::Broker(expected));
                 }
                 Ok(fate)
             }
@@ -330,12 +367,7 @@ impl Path {
         };
         let (correlation, body) =
             walk::response_header(exchange, frame).map_err(|error| unusable(error.to_string()))?;
-        if correlation.cast_unsigned() != expected.correlation {
-            return Err(unusable(format!(
-                "it answers {correlation}, not {}",
-                expected.correlation
-            )));
-        }
+        expected.check_correlation(correlation).map_err(unusable)?;
         patch(frame, RESPONSE_CORRELATION_AT, expected.client_correlation);
         self.refresh()?;
         let mut work = self.shard.work.borrow_mut();
@@ -344,9 +376,7 @@ impl Path {
             .map_err(|error| unusable(error.to_string()))?;
         work.edits.clear();
         work.withheld.clear();
-        if let Some(asked) = &mut expected.asked {
-            asked.check(frame, &work.found).map_err(unusable)?;
-        }
+        expected.asked.check(frame, &work.found).map_err(unusable)?;
         let listener = self.listener().ok_or_else(|| unusable("no listener".to_owned()))?;
         advertise::advertise(listener, &work.found, &mut work.edits);
         let cluster = self.cluster()?;
@@ -475,13 +505,15 @@ impl Path {
         let correlation = self.correlation.get().wrapping_add(1) & 0x7fff_ffff;
         self.correlation.set(correlation);
         let refusals = (!work.refusals.is_empty()).then(|| std::mem::take(&mut work.refusals));
+        let mut asked = self.shard.asked.borrow_mut().pop().unwrap_or_default();
+        asked.note(exchange, frame, &work.found, &work.tally);
         Expected {
             exchange,
             client_correlation: header.correlation_id,
             correlation,
             frame_bytes: frame.len(),
             refusals,
-            asked: Asked::of(exchange, frame, &work.found, &work.tally),
+            asked,
             ordinal,
         }
     }
@@ -540,11 +572,15 @@ impl Path {
         note.policy_epoch = self.judge.borrow().policy.epoch();
         note.client_id = client_id;
         note.text = attempt.ticket.as_deref().unwrap_or_default();
-        let payload =
-            if kind == EntryKind::Produced { self.produced(frame, work)? } else { Vec::new() };
+        let mut payload = work.payload.take();
+        if kind == EntryKind::Produced {
+            self.produced(frame, work, &mut payload)?;
+        }
         let log = &self.shard.log;
         log.append(&self.trace, &note, Some(&work.tally), &payload)
-            .map_err(|error| Ended::RecordLog(error.to_string()))
+            .map_err(|error| Ended::RecordLog(error.to_string()))?;
+        work.payload.keep(payload);
+        Ok(())
     }
 
     /// Record batches that are delivered are named with their exact offsets; of other responses the request's own entry
@@ -559,14 +595,15 @@ impl Path {
     ) -> Result<(), Ended> {
         work.tally.clear();
         let delivered = Delivered { frame, found: &work.found, withheld: &work.withheld, masked };
-        let payload = self
-            .summarise(delivered.partitions(), frame, cluster, &mut work.tally)
+        let mut payload = work.payload.take();
+        self.summarise(delivered.partitions(), frame, cluster, &mut work.tally, &mut payload)
             .map_err(|error| Ended::BrokerResponse(error.to_string()))?;
         let assigned = expected.exchange.api.key == hold::PRODUCE;
         if assigned {
             note_assigned_offsets(frame, &work.found, cluster, &mut work.tally);
         }
         if work.tally.is_empty() {
+            work.payload.keep(payload);
             return Ok(());
         }
         let kind = if assigned { EntryKind::Response } else { EntryKind::Delivered };
@@ -583,34 +620,38 @@ impl Path {
         note.withheld = masked.iter().map(|done| done.withheld).sum();
         let log = &self.shard.log;
         log.append(&self.trace, &note, Some(&work.tally), &payload)
-            .map_err(|error| Ended::RecordLog(error.to_string()))
+            .map_err(|error| Ended::RecordLog(error.to_string()))?;
+        work.payload.keep(payload);
+        Ok(())
     }
 
     /// Notes the record batches that go to the broker, and gathers those that belong into the record.
-    fn produced<'f>(&self, frame: &'f [u8], work: &mut Work) -> Result<Vec<&'f [u8]>, Ended> {
+    fn produced<'f>(
+        &self,
+        frame: &'f [u8],
+        work: &mut Work,
+        payload: &mut Vec<&'f [u8]>,
+    ) -> Result<(), Ended> {
         let Work { found, tally, .. } = work;
         let whole = Delivered { frame, found, withheld: &[], masked: &[] };
-        let going: Vec<_> = whole
-            .partitions()
-            .filter(|(topic, partition, _)| {
-                !tally.is_partition_cut(topic.element, partition.element)
-            })
-            .collect();
         let cluster = self.cluster()?;
-        self.summarise(going.into_iter(), frame, &cluster, tally)
+        self.summarise(whole.partitions(), frame, &cluster, tally, payload)
             .map_err(|error| Ended::ClientRequest(error.to_string()))
     }
 
-    /// Notes the record batches of partitions, and gathers those that belong into the record.
+    /// Notes the record batches of partitions that were not cut, and gathers those that belong into the record.
     fn summarise<'f, 'w>(
         &self,
         partitions: impl Iterator<Item = (&'w Topic, &'w Partition, &'f [u8])>,
         frame: &[u8],
         cluster: &ClusterSnapshot,
         tally: &mut Tally,
-    ) -> Result<Vec<&'f [u8]>, batch::BatchError> {
-        let mut payload = Vec::new();
+        payload: &mut Vec<&'f [u8]>,
+    ) -> Result<(), batch::BatchError> {
         for (topic, partition, records) in partitions {
+            if tally.is_partition_cut(topic.element, partition.element) {
+                continue;
+            }
             let summary = batch::summarise(records)?;
             let name = topic_text(topic, frame, cluster);
             let is_kept = self.keeps_payload(&name);
@@ -620,7 +661,7 @@ impl Path {
             let batches = Batches::of(summary.as_ref(), if is_kept { records.len() } else { 0 });
             tally.batches(&name, partition.index, batches);
         }
-        Ok(payload)
+        Ok(())
     }
 
     /// Tells the session that this connection logged in again.
@@ -779,3 +820,6 @@ fn patch(frame: &mut [u8], at: usize, value: i32) {
         *place = value.to_be_bytes();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,11 @@
 //! ```text
 //! h(0)   = blake3( "sluicegate record chain 1" ‖ shard u32 )
 //! header : h = blake3( h ‖ the segment's 128 header bytes )
-//! entry  : h = blake3( h ‖ the frame without its payload ‖ blake3( payload ) )
+//! entry  : h = blake3( h ‖ the frame's front )
 //! ```
 //!
-//! The payload enters by its own hash, so that a payload may one day be removed from a log that still proves the rest.
+//! The front holds the payload's own hash, so that a payload may one day be removed from a log that still proves the rest,
+//! and so that the chain is computed without reading payloads.
 //! The chain is computed behind the writer, by the store; what makes it evidence are the signed heads.
 
 use std::fmt;
@@ -14,7 +15,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::entry::EntryNumber;
-use super::segment::SEGMENT_HEADER_BYTES;
+use super::segment::{Frame, SEGMENT_HEADER_BYTES};
 
 /// One value of a chain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,12 +59,10 @@ impl LogPlace {
         self.hash.fold(&[header]);
     }
 
-    /// Goes behind one frame, whose last `payload_size` bytes are its payload.
-    pub(super) fn pass(&mut self, frame: &[u8], payload_size: usize) {
-        let border = frame.len().saturating_sub(payload_size);
-        let (front, payload) = frame.split_at_checked(border).unwrap_or((frame, &[]));
-        self.hash.fold(&[front, blake3::hash(payload).as_bytes()]);
-        self.position = self.position.saturating_add(super::segment::wide(frame.len()));
+    /// Goes behind one frame.
+    pub(super) fn pass(&mut self, frame: &Frame) {
+        self.hash.fold(&[&frame.front]);
+        self.position = frame.end();
         self.entries = self.entries.saturating_add(1);
     }
 }

@@ -62,7 +62,7 @@ pub struct EntryView<'a> {
     /// The fixed part.
     pub head: EntryHead,
     fields: &'a [u8],
-    payload: &'a [u8],
+    payload_size: usize,
 }
 
 /// One resource of an entry, borrowed from its bytes.
@@ -92,7 +92,7 @@ pub struct ResourceView<'a> {
 }
 
 impl<'a> EntryView<'a> {
-    /// Cuts a frame's body.
+    /// Cuts a frame's body, with its payload or without it.
     ///
     /// # Errors
     ///
@@ -124,24 +124,18 @@ impl<'a> EntryView<'a> {
             policy_epoch: bytes.u64()?,
             request: (flags & FLAG_REQUEST != 0).then_some(request),
         };
-        let (fields, payload) = (bytes.size()?, bytes.size()?);
+        let (fields, payload_size) = (bytes.size()?, bytes.size()?);
         let (fields, rest) = rest.split_at_checked(fields).ok_or(DecodeError::Short("fields"))?;
-        if rest.len() != payload {
+        if !rest.is_empty() && rest.len() != payload_size {
             return Err(DecodeError::Short("payload"));
         }
-        Ok(Self { head, fields, payload: rest })
+        Ok(Self { head, fields, payload_size })
     }
 
     /// How many bytes the payload has.
     #[must_use]
     pub fn payload_size(&self) -> usize {
-        self.payload.len()
-    }
-
-    /// The payload.
-    #[must_use]
-    pub fn payload(&self) -> &'a [u8] {
-        self.payload
+        self.payload_size
     }
 
     /// Its resources, one after the other, without owning anything. Ends early at one that is unreadable.
@@ -254,7 +248,11 @@ impl Entry {
     pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
         let view = EntryView::parse(body)?;
         let mut entry = view.without_payload()?;
-        entry.payload = body.slice(body.len().saturating_sub(view.payload_size())..);
+        let border = BODY_HEAD_BYTES.saturating_add(view.fields.len());
+        if border.saturating_add(view.payload_size) != body.len() {
+            return Err(DecodeError::Short("payload"));
+        }
+        entry.payload = body.slice(border..);
         Ok(entry)
     }
 

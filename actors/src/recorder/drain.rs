@@ -20,7 +20,7 @@ use super::chain::LogPlace;
 use super::heads::{Head, HeadLog};
 use super::index::Turn;
 use super::keys::{RecordKey, RecordPublicKey};
-use super::segment::SegmentName;
+use super::segment::{Check, SegmentName};
 use super::store::{Index, StoreError};
 use super::walk::{Damage, DamageKind, LogWalk, WalkError, WalkStep};
 use super::writer::{Durability, LogLock};
@@ -335,7 +335,7 @@ impl Store {
             Some(place) if place.segment >= begin.segment => place,
             _ => begin,
         };
-        let walk = LogWalk::new(&self.segments(), place);
+        let walk = LogWalk::new(&self.segments(), place, Check::Whole);
         let (sealed, promised, damage) = (None, None, None);
         self.walks
             .insert(shard, Shard { walk, sealed, promised, flushed: 0, left: Vec::new(), damage });
@@ -347,7 +347,7 @@ impl Store {
         let directory = self.segments();
         for place in places {
             if let Some(shard) = self.walks.get_mut(&place.shard) {
-                shard.walk = LogWalk::new(&directory, place);
+                shard.walk = LogWalk::new(&directory, place, Check::Whole);
             }
         }
     }
@@ -419,6 +419,8 @@ impl Shard {
             let leaving = self.walk.place().segment;
             let step = match self.walk.step() {
                 Ok(WalkStep::End { .. }) => {
+                    // What an earlier run left is behind; from here on the walk follows a writer that lives.
+                    self.walk.set_check(Check::Fronts);
                     // Shorter than what was signed: the end must not be taken for one.
                     self.damage = self.promised.as_ref().map(|(_, head)| self.unlike(*head));
                     return Ok(false);

@@ -6,10 +6,12 @@
 //!        correlation i32 │ error code i16 │ flags u16 │ session 16 │ connection u64 │ ordinal u64
 //!        wall micros i64 │ monotonic nanos u64 │ policy epoch u64 │ fields u32 │ payload u32
 //!        fields: tag u8, length u32, value; again … │ payload
+//! front  all of that but the payload
 //! ```
 //!
-//! The CRC covers everything behind itself. The marker is random per segment, so that a payload which imitates a
-//! frame is not taken for one.
+//! The CRC covers the front behind itself. Where there is a payload, the last field of the front is the payload's
+//! blake3, so that who needs the entry alone never reads the payload. The marker is random per segment, so that a payload
+//! which imitates a frame is not taken for one.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,6 +27,9 @@ pub const FRAME_HEAD_BYTES: usize = 12;
 
 /// The bytes of a body before its fields.
 pub const BODY_HEAD_BYTES: usize = 88;
+
+/// Where the bytes of the fields, and behind them those of the payload, stand in a body's head.
+pub(super) const SIZES_AT: usize = BODY_HEAD_BYTES - 8;
 
 /// The flag that says that the request's numbers mean something.
 pub(super) const FLAG_REQUEST: u16 = 1;
@@ -43,6 +48,8 @@ pub(super) mod tag {
     pub(in super::super) const WITHHELD: u8 = 10;
     pub(in super::super) const TICKET: u8 = 11;
     pub(in super::super) const ATTRIBUTE: u8 = 12;
+    /// Always the last, and there where there is a payload.
+    pub(in super::super) const PAYLOAD_HASH: u8 = 13;
 }
 
 /// Which optional parts a resource has, in the order in which they follow its name.
@@ -96,6 +103,17 @@ pub(super) fn put_draft(buffer: &mut Vec<u8>, number: EntryNumber, draft: &Entry
     for (name, text) in draft.attributes {
         put_attribute(buffer, name, text);
     }
+}
+
+/// Appends the payload's hash as the last field.
+pub(super) fn put_payload_hash(buffer: &mut Vec<u8>, payload: &[&[u8]]) {
+    let mut hasher = blake3::Hasher::new();
+    for piece in payload {
+        hasher.update(piece);
+    }
+    put_field(buffer, tag::PAYLOAD_HASH, |value| {
+        value.extend_from_slice(hasher.finalize().as_bytes());
+    });
 }
 
 /// Appends one resource as a field.

@@ -138,13 +138,12 @@ impl Turn {
     }
 
     fn take_entry(&mut self, segment: SegmentName, frame: &Frame) -> Result<(), DecodeError> {
-        let body = frame.body();
-        let view = EntryView::parse(&body)?;
+        let view = EntryView::parse(frame.body())?;
         let posting = Posting {
             wall_micros: view.head.wall_micros,
             segment,
             position: frame.position,
-            size: u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX),
+            size: u32::try_from(frame.size_bytes()).unwrap_or(u32::MAX),
         };
         let ticket = view.ticket()?;
         if !ticket.is_empty() {

@@ -18,7 +18,7 @@ use super::decode::DecodeError;
 use super::drain::SEGMENTS_DIRECTORY;
 use super::entry::{Entry, EntryResource};
 use super::index::{Posting, SessionSummary, Turn};
-use super::segment::{SegmentError, SegmentName, SegmentReader};
+use super::segment::{Check, SegmentError, SegmentName, SegmentReader};
 use super::store::{Index, StoreError};
 use super::walk::{Damage, LogWalk, WalkError, WalkStep};
 
@@ -200,7 +200,7 @@ impl RecordLog {
     /// Without an index: before the first segment that is there, whatever may have been dropped before it.
     fn beginning(&self, first: SegmentName) -> Result<LogPlace, ReplayError> {
         let start = LogPlace::start(first.shard);
-        match SegmentReader::open(&self.segments, first) {
+        match SegmentReader::open(&self.segments, first, Check::Whole) {
             Ok(reader) => {
                 let entries = reader.header().first.0;
                 Ok(LogPlace { segment: first.sequence, entries, ..start })
@@ -212,7 +212,7 @@ impl RecordLog {
 
     fn read_undrained(&mut self, place: LogPlace) -> Result<(), ReplayError> {
         let shard = place.shard;
-        let mut walk = LogWalk::new(&self.segments, place);
+        let mut walk = LogWalk::new(&self.segments, place, Check::Whole);
         loop {
             match walk.step() {
                 Ok(WalkStep::End { .. }) => return Ok(()),
@@ -271,19 +271,20 @@ impl Timeline {
             if self.readers.len() >= OPEN_SEGMENTS_MAX {
                 self.readers.pop_first();
             }
-            self.readers.insert(name, SegmentReader::open(&self.segments, name)?);
+            let reader = SegmentReader::open(&self.segments, name, Check::Whole)?;
+            self.readers.insert(name, reader);
         }
         let frame = match self.readers.get_mut(&name) {
-            Some(reader) => reader.frame(posting.position, posting.size)?,
+            Some(reader) => reader.entry(posting.position, posting.size)?,
             None => None,
         };
-        let frame = frame.ok_or_else(|| ReplayError::Entry {
+        let body = frame.ok_or_else(|| ReplayError::Entry {
             segment: name.file_name(),
             position: posting.position,
             reason: "its bytes were altered".into(),
         })?;
-        let entry = Entry::decode(&frame.body())
-            .map_err(|error| unreadable(name, posting.position, &error))?;
+        let entry =
+            Entry::decode(&body).map_err(|error| unreadable(name, posting.position, &error))?;
         let at = posting.wall_micros;
         let started = *self.started.get_or_insert(at);
         let previous = std::mem::replace(&mut self.last, at);

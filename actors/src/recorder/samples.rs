@@ -11,7 +11,7 @@ use crate::vocabulary::{Action, ConnectionId, Resource, SessionId};
 
 use super::decode::KINDS;
 use super::entry::*;
-use super::segment::{Frame, SegmentName, SegmentReader, Step};
+use super::segment::{Check, Frame, SegmentName, SegmentReader, Step};
 use super::writer::{Durability, RecordError, SegmentFile, SegmentOptions, SegmentWriter};
 
 /// Options for a log below `data`.
@@ -153,16 +153,33 @@ fn resource_draft<'a>(resource: &'a EntryResource, policies: &'a [Arc<str>]) -> 
     }
 }
 
-/// Every whole frame of a segment, and what stands behind them.
-pub(super) fn read_all(directory: &Path, name: SegmentName) -> (Vec<Frame>, Step) {
-    let mut reader = SegmentReader::open(directory, name).unwrap();
-    let mut frames = Vec::new();
+/// Every whole entry of a segment, payload included, and what stands behind them.
+pub(super) fn read_all(directory: &Path, name: SegmentName) -> (Vec<Entry>, Step) {
+    let mut reader = SegmentReader::open(directory, name, Check::Whole).unwrap();
+    let mut entries = Vec::new();
     loop {
         match reader.step().unwrap() {
-            Step::Frame(frame) => frames.push(frame),
-            end => return (frames, end),
+            Step::Frame(frame) => entries.push(whole(&mut reader, &frame)),
+            end => return (entries, end),
         }
     }
+}
+
+/// Every whole frame of a segment.
+pub(super) fn frames(directory: &Path, name: SegmentName) -> Vec<Frame> {
+    let mut reader = SegmentReader::open(directory, name, Check::Whole).unwrap();
+    let mut next = || match reader.step().unwrap() {
+        Step::Frame(frame) => Some(frame),
+        _ => None,
+    };
+    std::iter::from_fn(&mut next).collect()
+}
+
+/// The entry of a frame, with its payload.
+pub(super) fn whole(reader: &mut SegmentReader, frame: &Frame) -> Entry {
+    let size = u32::try_from(frame.size_bytes()).unwrap();
+    let body = reader.entry(frame.position, size).unwrap().unwrap();
+    Entry::decode(&body).unwrap()
 }
 
 /// Any entry at all.

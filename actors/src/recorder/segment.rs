@@ -21,14 +21,14 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use memchr::memmem;
 
-use super::encode::{BODY_HEAD_BYTES, FRAME_HEAD_BYTES, put};
+use super::encode::{BODY_HEAD_BYTES, FRAME_HEAD_BYTES, SIZES_AT, put};
 use super::entry::{EntryNumber, FIELDS_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 /// The bytes of a segment's header.
 pub const SEGMENT_HEADER_BYTES: usize = 128;
 
 /// The version of the segment's format that this build writes and reads.
-pub const SEGMENT_VERSION: u16 = 1;
+pub const SEGMENT_VERSION: u16 = 2;
 
 /// What a segment's file begins with.
 pub const SEGMENT_MAGIC: [u8; 8] = *b"SLUICSEG";
@@ -107,8 +107,27 @@ pub struct SegmentHeader {
 pub struct Frame {
     /// Where it begins in its file.
     pub position: u64,
+    /// All of it but its payload.
+    pub front: Bytes,
+    /// The bytes of its payload.
+    pub payload_bytes: usize,
+}
+
+/// What of a frame is held against its checksums while a segment is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
     /// All of it.
-    pub bytes: Bytes,
+    Whole,
+    /// Its front; payloads are not read. For who reads behind a writer that lives: what it wrote cannot be torn yet, and
+    /// whoever shows or verifies an entry checks its payload.
+    Fronts,
+}
+
+/// The sizes that a frame's head tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FrameSizes {
+    front: usize,
+    payload: usize,
 }
 
 /// What lies at the reader's place.
@@ -137,6 +156,9 @@ pub struct SegmentReader {
     position: u64,
     block: Bytes,
     block_at: u64,
+    check: Check,
+    /// How much is read ahead: little where payloads lie between the fronts.
+    ahead: usize,
 }
 
 impl SegmentName {
@@ -233,16 +255,27 @@ impl SegmentHeader {
 }
 
 impl Frame {
-    /// The entry's bytes.
+    /// The entry's bytes, without its payload.
     #[must_use]
-    pub fn body(&self) -> Bytes {
-        self.bytes.slice(FRAME_HEAD_BYTES.min(self.bytes.len())..)
+    pub fn body(&self) -> &[u8] {
+        self.front.get(FRAME_HEAD_BYTES..).unwrap_or_default()
+    }
+
+    /// All of its bytes in the file.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        wide(self.front.len()).saturating_add(wide(self.payload_bytes))
     }
 
     /// Where the next frame begins.
     #[must_use]
     pub fn end(&self) -> u64 {
-        self.position.saturating_add(wide(self.bytes.len()))
+        self.position.saturating_add(self.size_bytes())
+    }
+
+    /// What its payload's hash must be: the end of its front.
+    fn payload_hash(&self) -> Option<[u8; PAYLOAD_HASH_BYTES]> {
+        self.front.last_chunk().copied()
     }
 }
 
@@ -252,7 +285,7 @@ impl SegmentReader {
     /// # Errors
     ///
     /// [`SegmentError::Io`], or [`SegmentError::Header`] where the file is no segment of this name.
-    pub fn open(directory: &Path, name: SegmentName) -> Result<Self, SegmentError> {
+    pub fn open(directory: &Path, name: SegmentName, check: Check) -> Result<Self, SegmentError> {
         let path = directory.join(name.file_name());
         let io = |source| SegmentError::Io { path: path.clone(), source };
         let file = File::open(&path).map_err(io)?;
@@ -274,7 +307,13 @@ impl SegmentReader {
         }
         let position = wide(SEGMENT_HEADER_BYTES);
         let block = Bytes::new();
-        Ok(Self { file, path, header, header_bytes, position, block, block_at: position })
+        let (block_at, ahead) = (position, BLOCK_BYTES);
+        Ok(Self { file, path, header, header_bytes, position, block, block_at, check, ahead })
+    }
+
+    /// Checks this much from now on.
+    pub fn set_check(&mut self, check: Check) {
+        self.check = check;
     }
 
     /// What the segment says of itself.
@@ -323,7 +362,7 @@ impl SegmentReader {
     ///
     /// # Limits
     ///
-    /// No more memory is taken than the file has bytes, nor more than a block (1 MiB) or one frame.
+    /// No more memory is taken than the file has bytes, nor more than a block (1 MiB), one front or one payload.
     pub fn step(&mut self) -> Result<Step, SegmentError> {
         let position = self.position;
         if let Some(frame) = self.frame_at(position)? {
@@ -352,29 +391,54 @@ impl SegmentReader {
         }
     }
 
-    /// The frame of `size` bytes at `position`, wherever the reader stands, or `None` where none such is.
+    /// The body of the entry of `size` bytes at `position`, wherever the reader stands, payload included and checked; or
+    /// `None` where no such entry is.
     ///
     /// # Errors
     ///
     /// [`SegmentError::Io`].
-    pub fn frame(&mut self, position: u64, size: u32) -> Result<Option<Frame>, SegmentError> {
+    pub fn entry(&mut self, position: u64, size: u32) -> Result<Option<Bytes>, SegmentError> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let bytes = self.bytes_at(position, size, RANDOM_BLOCK_BYTES)?;
-        let sound =
-            frame_size(&bytes, self.header.marker) == Some(size) && frame_is_sound(&bytes, size);
-        Ok(sound.then_some(Frame { position, bytes }))
+        let sizes = frame_sizes(&bytes, self.header.marker);
+        let Some(sizes) = sizes.filter(|sizes| sizes.whole() == bytes.len()) else {
+            return Ok(None);
+        };
+        let frame =
+            Frame { position, front: bytes.slice(..sizes.front), payload_bytes: sizes.payload };
+        let payload = bytes.get(sizes.front..).unwrap_or_default();
+        let sound = front_is_sound(&frame.front) && payload_is_sound(&frame, payload);
+        Ok(sound.then(|| bytes.slice(FRAME_HEAD_BYTES..)))
     }
 
     /// The whole and sound frame at `position`, or `None`.
     fn frame_at(&mut self, position: u64) -> Result<Option<Frame>, SegmentError> {
         // The head is let go before the frame is read, so that the block can be filled again.
-        let size = frame_size(
-            &self.bytes_at(position, FRAME_HEAD_BYTES, BLOCK_BYTES)?,
+        let sizes = frame_sizes(
+            &self.bytes_at(position, FRAME_HEAD_BYTES + BODY_HEAD_BYTES, self.ahead)?,
             self.header.marker,
         );
-        let Some(size) = size else { return Ok(None) };
-        let bytes = self.bytes_at(position, size, BLOCK_BYTES)?;
-        Ok(frame_is_sound(&bytes, size).then_some(Frame { position, bytes }))
+        let Some(FrameSizes { front, payload }) = sizes else { return Ok(None) };
+        let bytes = self.bytes_at(position, front, self.ahead)?;
+        if bytes.len() != front || !front_is_sound(&bytes) {
+            return Ok(None);
+        }
+        let frame = Frame { position, front: bytes, payload_bytes: payload };
+        if payload == 0 {
+            self.ahead = BLOCK_BYTES;
+            return Ok(Some(frame));
+        }
+        match self.check {
+            Check::Fronts => {
+                self.ahead = FRONT_BLOCK_BYTES;
+                Ok((frame.end() <= self.length()?).then_some(frame))
+            }
+            Check::Whole => {
+                let at = position.saturating_add(wide(front));
+                let bytes = self.bytes_at(at, payload, BLOCK_BYTES)?;
+                Ok(payload_is_sound(&frame, &bytes).then_some(frame))
+            }
+        }
     }
 
     /// Up to `size` bytes from `position`, fewer only where the file ends; `ahead` bytes are read where they are not
@@ -439,21 +503,36 @@ impl SegmentReader {
     }
 }
 
-/// The size of the frame with this head, or `None` where it is none of this segment.
-fn frame_size(head: &[u8], marker: u32) -> Option<usize> {
-    let (_, rest) = head.split_first_chunk::<4>()?;
-    let (found, rest) = rest.split_first_chunk::<4>()?;
-    let (length, _) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    (u32::from_le_bytes(*found) == marker && (BODY_HEAD_BYTES..=BODY_BYTES_MAX).contains(&length))
-        .then(|| length.saturating_add(FRAME_HEAD_BYTES))
+impl FrameSizes {
+    fn whole(self) -> usize {
+        self.front.saturating_add(self.payload)
+    }
 }
 
-fn frame_is_sound(bytes: &[u8], size: usize) -> bool {
-    bytes.len() == size
-        && bytes
-            .split_first_chunk::<4>()
-            .is_some_and(|(crc, covered)| crc_fast::crc32_iscsi(covered).to_le_bytes() == *crc)
+/// The sizes of the frame with this head, or `None` where it is none of this segment.
+fn frame_sizes(head: &[u8], marker: u32) -> Option<FrameSizes> {
+    let word = |at: usize| head.get(at..)?.first_chunk().copied().map(u32::from_le_bytes);
+    let size = |at: usize| usize::try_from(word(at)?).ok();
+    let sizes_at = FRAME_HEAD_BYTES.saturating_add(SIZES_AT);
+    let (fields, payload) = (size(sizes_at)?, size(sizes_at.saturating_add(4))?);
+    let body = BODY_HEAD_BYTES.saturating_add(fields).saturating_add(payload);
+    let is_one = word(MARKER_OFFSET)? == marker
+        && size(LENGTH_OFFSET)? == body
+        && fields <= FIELDS_BYTES_MAX
+        && payload <= PAYLOAD_BYTES_MAX;
+    let front = FRAME_HEAD_BYTES.saturating_add(BODY_HEAD_BYTES).saturating_add(fields);
+    is_one.then_some(FrameSizes { front, payload })
+}
+
+fn front_is_sound(front: &[u8]) -> bool {
+    front
+        .split_first_chunk::<4>()
+        .is_some_and(|(crc, covered)| crc_fast::crc32_iscsi(covered).to_le_bytes() == *crc)
+}
+
+fn payload_is_sound(frame: &Frame, payload: &[u8]) -> bool {
+    payload.len() == frame.payload_bytes
+        && (payload.is_empty() || frame.payload_hash() == Some(*blake3::hash(payload).as_bytes()))
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], &'static str> {
@@ -466,14 +545,20 @@ pub(super) fn wide(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
 }
 
-/// The most bytes of a frame's body.
-pub(super) const BODY_BYTES_MAX: usize = BODY_HEAD_BYTES + FIELDS_BYTES_MAX + PAYLOAD_BYTES_MAX;
+/// The bytes of a payload's hash.
+const PAYLOAD_HASH_BYTES: usize = 32;
 
 /// How much is read at once where single entries are looked up.
 const RANDOM_BLOCK_BYTES: usize = 64 << 10;
 
 /// How much is read at once.
 const BLOCK_BYTES: usize = 1 << 20;
+
+/// How much is read at once where payloads are passed over: a front of a usual size.
+const FRONT_BLOCK_BYTES: usize = 1 << 10;
+
+/// Where a body's length lies in a frame.
+const LENGTH_OFFSET: usize = 8;
 
 /// Where the marker lies in a frame.
 const MARKER_OFFSET: usize = 4;

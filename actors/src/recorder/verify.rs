@@ -17,7 +17,7 @@ use super::drain::SEGMENTS_DIRECTORY;
 use super::entry::EntryKind;
 use super::heads::{Head, HeadError, HeadsRead, read_heads};
 use super::keys::RecordPublicKey;
-use super::segment::{Frame, SegmentName};
+use super::segment::{Check, Frame, SegmentName};
 use super::walk::{Damage, DamageKind, LogWalk, WalkError, WalkStep};
 
 /// How much is checked.
@@ -162,7 +162,7 @@ impl<'a> ShardCheck<'a> {
         });
         let begun_before = from.entries > 0;
         Self {
-            walk: LogWalk::new(segments, from),
+            walk: LogWalk::new(segments, from, Check::Whole),
             promises: promises.get(first..).unwrap_or_default(),
             ordinals: HashMap::new(),
             run: None,
@@ -204,9 +204,8 @@ impl<'a> ShardCheck<'a> {
 
     fn check_entry(&mut self, frame: &Frame, report: &mut Report) {
         report.entries = report.entries.saturating_add(1);
-        report.bytes = report.bytes.saturating_add(super::segment::wide(frame.bytes.len()));
-        let body = frame.body();
-        let Ok(view) = EntryView::parse(&body) else { return };
+        report.bytes = report.bytes.saturating_add(frame.size_bytes());
+        let Ok(view) = EntryView::parse(frame.body()) else { return };
         if let Err(error) = view.without_payload() {
             report.alarm(self.damage(DamageKind::Altered(error.to_string())));
         }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::chain::LogPlace;
 use super::decode::EntryView;
-use super::segment::{Frame, SegmentError, SegmentHeader, SegmentName, SegmentReader, Step};
+use super::segment::{Check, Frame, SegmentError, SegmentHeader, SegmentName, SegmentReader, Step};
 
 /// What is wrong with a log, at one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -99,13 +99,22 @@ pub struct LogWalk {
     directory: PathBuf,
     place: LogPlace,
     reader: Option<SegmentReader>,
+    check: Check,
 }
 
 impl LogWalk {
     /// Begins at a place that was reached before, or at [`LogPlace::start`].
     #[must_use]
-    pub fn new(segments: &Path, place: LogPlace) -> Self {
-        Self { directory: segments.to_owned(), place, reader: None }
+    pub fn new(segments: &Path, place: LogPlace, check: Check) -> Self {
+        Self { directory: segments.to_owned(), place, reader: None, check }
+    }
+
+    /// Checks this much from now on.
+    pub fn set_check(&mut self, check: Check) {
+        self.check = check;
+        if let Some(reader) = &mut self.reader {
+            reader.set_check(check);
+        }
     }
 
     /// Where it is.
@@ -140,8 +149,7 @@ impl LogWalk {
     }
 
     fn pass(&mut self, frame: Frame) -> Result<WalkStep, WalkError> {
-        let body = frame.body();
-        let view = match EntryView::parse(&body) {
+        let view = match EntryView::parse(frame.body()) {
             Ok(view) => view,
             Err(error) => return Err(self.damage(DamageKind::Altered(error.to_string()))),
         };
@@ -149,7 +157,7 @@ impl LogWalk {
             let (expected, found) = (self.place.entries, view.head.number.0);
             return Err(self.damage(DamageKind::Gap { expected, found }));
         }
-        self.place.pass(&frame.bytes, view.payload_size());
+        self.place.pass(&frame);
         Ok(WalkStep::Entry(frame))
     }
 
@@ -190,7 +198,8 @@ impl LogWalk {
         {
             return Err(self.damage(DamageKind::Cut { expected }));
         }
-        let reader = SegmentReader::open(&self.directory, name).map_err(|e| self.segment(e))?;
+        let reader =
+            SegmentReader::open(&self.directory, name, self.check).map_err(|e| self.segment(e))?;
         if reader.header().first != self.place.next() {
             let (expected, found) = (self.place.entries, reader.header().first.0);
             return Err(self.damage(DamageKind::Gap { expected, found }));
@@ -213,7 +222,7 @@ impl LogWalk {
             self.later(from)?
         };
         for name in names {
-            match SegmentReader::open(&self.directory, name) {
+            match SegmentReader::open(&self.directory, name, self.check) {
                 Ok(reader) => return Ok(Some(reader.header().clone())),
                 Err(SegmentError::Header { reason: "not whole", .. }) if name == direct => {
                     return match self.later(from.saturating_add(1))?.first() {
@@ -237,7 +246,8 @@ impl LogWalk {
 
     fn reopen(&self) -> Result<SegmentReader, WalkError> {
         let name = SegmentName { shard: self.place.shard, sequence: self.place.segment };
-        let mut reader = SegmentReader::open(&self.directory, name).map_err(|e| self.segment(e))?;
+        let mut reader =
+            SegmentReader::open(&self.directory, name, self.check).map_err(|e| self.segment(e))?;
         reader.seek(self.place.position);
         Ok(reader)
     }

@@ -18,16 +18,16 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crc_fast::{CrcAlgorithm, Digest};
-
 use super::encode::{
-    BODY_HEAD_BYTES, FRAME_HEAD_BYTES, put_attribute, put_draft, put_masked, put_resource,
+    BODY_HEAD_BYTES, FRAME_HEAD_BYTES, SIZES_AT, put_attribute, put_draft, put_masked,
+    put_payload_hash, put_resource,
 };
 use super::entry::{
     EntryDraft, EntryNumber, FIELDS_BYTES_MAX, MaskedDraft, PAYLOAD_BYTES_MAX, ResourceDraft,
 };
 use super::segment::{
-    SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader, SegmentName, SegmentReader, Step, wide,
+    Check, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader, SegmentName, SegmentReader, Step,
+    wide,
 };
 
 /// A segment that has grown to this many bytes is followed by the next one.
@@ -443,9 +443,12 @@ impl<F: SegmentFile> EntryBuilder<'_, F> {
     pub fn commit(self, payload: &[&[u8]]) -> Result<EntryNumber, RecordError> {
         let writer = self.writer;
         let start = writer.committed;
+        let size = payload.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
+        if size > 0 {
+            put_payload_hash(&mut writer.buffer, payload);
+        }
         let body_at = start.saturating_add(FRAME_HEAD_BYTES);
         let fields = writer.buffer.len().saturating_sub(body_at.saturating_add(BODY_HEAD_BYTES));
-        let size = payload.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
         for (size, limit) in [(fields, FIELDS_BYTES_MAX), (size, PAYLOAD_BYTES_MAX)] {
             if size > limit {
                 return Err(RecordError::TooLarge { size, limit });
@@ -458,12 +461,11 @@ impl<F: SegmentFile> EntryBuilder<'_, F> {
         }
         let number = writer.next;
         writer.put_sizes(start, fields, size);
+        writer.put_crc(start);
         if is_copied {
             payload.iter().for_each(|piece| writer.buffer.extend_from_slice(piece));
-            writer.put_crc(start, &[]);
             writer.committed = writer.buffer.len();
         } else {
-            writer.put_crc(start, payload);
             if let Err(error) = writer.write_out(payload) {
                 writer.buffer.truncate(start);
                 return Err(error);
@@ -479,7 +481,7 @@ impl<F: SegmentFile> SegmentWriter<F> {
     fn put_sizes(&mut self, start: usize, fields: usize, payload: usize) {
         let body = BODY_HEAD_BYTES.saturating_add(fields).saturating_add(payload);
         let four = |size: usize| u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes();
-        let sizes_at = FRAME_HEAD_BYTES.saturating_add(BODY_HEAD_BYTES).saturating_sub(8);
+        let sizes_at = FRAME_HEAD_BYTES.saturating_add(SIZES_AT);
         let words = [
             (4, self.header.marker.to_le_bytes()),
             (8, four(body)),
@@ -494,17 +496,10 @@ impl<F: SegmentFile> SegmentWriter<F> {
         }
     }
 
-    /// Fills in the CRC of the frame, of which `payload` is the end that is not in the buffer.
-    fn put_crc(&mut self, start: usize, payload: &[&[u8]]) {
-        let frame = self.buffer.get(start.saturating_add(CRC_BYTES)..).unwrap_or_default();
-        let crc = if payload.is_empty() {
-            crc_fast::crc32_iscsi(frame)
-        } else {
-            let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-            digest.update(frame);
-            payload.iter().for_each(|piece| digest.update(piece));
-            u32::try_from(digest.finalize()).unwrap_or_default()
-        };
+    /// Fills in the CRC of the frame whose front ends the buffer.
+    fn put_crc(&mut self, start: usize) {
+        let front = self.buffer.get(start.saturating_add(CRC_BYTES)..).unwrap_or_default();
+        let crc = crc_fast::crc32_iscsi(front);
         if let Some(place) = self.buffer.get_mut(start..).and_then(|tail| tail.first_chunk_mut()) {
             *place = crc.to_le_bytes();
         }
@@ -544,7 +539,7 @@ impl LogEnd {
             return Ok(Self { sequence: 0, next: EntryNumber(0), previous_end: 0, torn_bytes: 0 });
         };
         let sequence = last.sequence.saturating_add(1);
-        let mut reader = match SegmentReader::open(directory, *last) {
+        let mut reader = match SegmentReader::open(directory, *last, Check::Whole) {
             Err(SegmentError::Header { path, reason: "not whole" }) => {
                 let torn = std::fs::metadata(&path)
                     .map_err(|source| SegmentError::Io { path, source })?

@@ -14,6 +14,7 @@
 //! Nothing is allocated by a count or a length that a peer sent before it was checked against the
 //! bytes that are there.
 
+pub mod arriving;
 pub mod codec;
 mod read;
 pub mod record;
@@ -208,8 +209,16 @@ pub struct Summary {
 pub fn summarise(records: &[u8]) -> Result<Option<Summary>, BatchError> {
     let mut summary: Option<Summary> = None;
     for batch in Batches::new(records) {
-        let Batch { header, span, .. } = batch?;
-        let all = summary.get_or_insert(Summary {
+        let Batch { header, bytes, .. } = batch?;
+        Summary::add(&mut summary, &header, bytes.len());
+    }
+    Ok(summary)
+}
+
+impl Summary {
+    /// Adds a whole batch of `bytes` bytes to what is known of those before it.
+    pub(crate) fn add(summary: &mut Option<Self>, header: &Header, bytes: usize) {
+        let all = summary.get_or_insert(Self {
             first_offset: header.base_offset,
             last_offset: header.last_offset(),
             batches: 0,
@@ -227,12 +236,11 @@ pub fn summarise(records: &[u8]) -> Result<Option<Summary>, BatchError> {
         all.last_offset = all.last_offset.max(header.last_offset());
         all.batches = all.batches.saturating_add(1);
         all.records = all.records.saturating_add(u64::from(header.count));
-        all.bytes = span.end;
+        all.bytes = all.bytes.saturating_add(bytes);
         all.transactional |= header.is_transactional();
         all.control |= header.is_control();
         all.max_timestamp = all.max_timestamp.max(header.max_timestamp);
     }
-    Ok(summary)
 }
 
 impl<'a> Batches<'a> {
@@ -252,16 +260,7 @@ impl<'a> Batches<'a> {
     fn read(&self) -> Result<Option<Batch<'a>>, BatchError> {
         let at = self.at;
         let Some(rest) = self.records.get(at..) else { return Ok(None) };
-        let Some(&magic) = rest.get(MAGIC_AT) else { return Ok(None) };
-        if magic != 2 {
-            return Err(BatchError::Magic { at, magic: i8::from_be_bytes([magic]) });
-        }
-        let length = i32::from_be_bytes(field(rest, 8));
-        let bytes_count = usize::try_from(length)
-            .ok()
-            .filter(|length| *length >= LENGTH_MIN)
-            .and_then(|length| length.checked_add(PREFIX_BYTES))
-            .ok_or(BatchError::Length { at, length })?;
+        let Some(bytes_count) = size(at, rest)? else { return Ok(None) };
         let Some(bytes) = rest.get(..bytes_count) else { return Ok(None) };
         let header = Header::read(bytes)?;
         Ok(Some(Batch { header, bytes, span: at..at.saturating_add(bytes_count) }))
@@ -400,6 +399,21 @@ impl std::fmt::Display for Codec {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.name())
     }
+}
+
+/// The bytes of the batch that begins with `rest`, at byte `at`; `None` where its format is not in there.
+fn size(at: usize, rest: &[u8]) -> Result<Option<usize>, BatchError> {
+    let Some(&magic) = rest.get(MAGIC_AT) else { return Ok(None) };
+    if magic != 2 {
+        return Err(BatchError::Magic { at, magic: i8::from_be_bytes([magic]) });
+    }
+    let length = i32::from_be_bytes(field(rest, 8));
+    usize::try_from(length)
+        .ok()
+        .filter(|length| *length >= LENGTH_MIN)
+        .and_then(|length| length.checked_add(PREFIX_BYTES))
+        .map(Some)
+        .ok_or(BatchError::Length { at, length })
 }
 
 /// `N` bytes at `at`; zeros beyond the end, which callers have excluded.

@@ -14,10 +14,10 @@ fn through_the_log(entry: &Entry) -> Entry {
     let (mut writer, recovery) = SegmentWriter::<std::fs::File>::open(options.clone()).unwrap();
     samples::append(&mut writer, entry, &[&entry.payload]).unwrap();
     writer.flush().unwrap();
-    let (frames, end) = samples::read_all(&options.directory, recovery.segment);
+    let (mut entries, end) = samples::read_all(&options.directory, recovery.segment);
     assert!(matches!(end, Step::End), "{end:?}");
-    assert_eq!(frames.len(), 1);
-    Entry::decode(&frames[0].body()).unwrap()
+    assert_eq!(entries.len(), 1);
+    entries.remove(0)
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn spoilt_bodies_are_refused_by_name() {
     let spoil = |at: usize, byte: u8| {
         let mut spoilt = body.clone();
         spoilt[at] = byte;
-        EntryView::parse(&spoilt).err()
+        Entry::decode(&Bytes::from(spoilt)).err()
     };
     let rows = [
         (spoil(8, 2), DecodeError::Version(2)),
@@ -94,7 +94,7 @@ fn spoilt_bodies_are_refused_by_name() {
         (spoil(10, 9), DecodeError::Unknown("outcome")),
         (spoil(80, 1), DecodeError::Short("fields")),
         (spoil(84, 1), DecodeError::Short("payload")),
-        (EntryView::parse(&body[..87]).err(), DecodeError::Short("head")),
+        (Entry::decode(&Bytes::copy_from_slice(&body[..87])).err(), DecodeError::Short("head")),
     ];
     for (found, wanted) in rows {
         assert_eq!(found, Some(wanted));

@@ -1,6 +1,5 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::entry::Entry;
 use super::super::samples;
 use super::super::writer::SegmentWriter;
 use super::*;
@@ -26,7 +25,7 @@ fn write_segment(data: &Path, name: SegmentName, bytes: &[u8]) -> PathBuf {
 
 /// How many whole frames there are before an end, a tail or an error.
 fn walk(directory: &Path, name: SegmentName) -> (usize, Result<Step, SegmentError>) {
-    let mut reader = match SegmentReader::open(directory, name) {
+    let mut reader = match SegmentReader::open(directory, name, Check::Whole) {
         Ok(reader) => reader,
         Err(error) => return (0, Err(error)),
     };
@@ -52,7 +51,7 @@ fn the_header_is_as_drawn_and_comes_back() {
     };
     let bytes = header.to_bytes();
     assert_eq!(&bytes[..8], b"SLUICSEG");
-    assert_eq!(bytes[8..12], [1, 0, 128, 0]);
+    assert_eq!(bytes[8..12], [2, 0, 128, 0]);
     assert_eq!(bytes[12..16], [4, 3, 2, 1]);
     assert_eq!((bytes[48], bytes[56], bytes[64], bytes[72], bytes[80]), (3, 4, 5, 6, 7));
     assert_eq!(SegmentHeader::parse(&bytes), Ok(header));
@@ -75,7 +74,7 @@ fn a_tail_torn_at_any_byte_hides_no_whole_entry() {
     let data = tempfile::tempdir().unwrap();
     let (name, bytes) = segment_of(data.path(), 3);
     let directory = data.path().join("segments");
-    let (frames, _) = samples::read_all(&directory, name);
+    let frames = samples::frames(&directory, name);
     let ends: Vec<u64> = frames.iter().map(Frame::end).collect();
     for length in 0..bytes.len() {
         write_segment(data.path(), name, &bytes[..length]);
@@ -96,7 +95,7 @@ fn a_flipped_bit_anywhere_before_the_last_entry_is_damage() {
     let data = tempfile::tempdir().unwrap();
     let (name, bytes) = segment_of(data.path(), 3);
     let directory = data.path().join("segments");
-    let (frames, _) = samples::read_all(&directory, name);
+    let frames = samples::frames(&directory, name);
     for at in 0..bytes.len() {
         let mut spoilt = bytes.clone();
         spoilt[at] ^= 1 << (at % 8);
@@ -146,9 +145,9 @@ fn a_file_under_another_name_or_cut_while_read_is_refused() {
     let (name, bytes) = segment_of(data.path(), 2);
     let other = SegmentName { shard: 0, sequence: 9 };
     let directory = write_segment(data.path(), other, &bytes);
-    let error = SegmentReader::open(&directory, other).unwrap_err();
+    let error = SegmentReader::open(&directory, other, Check::Whole).unwrap_err();
     assert!(error.to_string().ends_with("a header that is one of another segment"), "{error}");
-    let mut reader = SegmentReader::open(&directory, name).unwrap();
+    let mut reader = SegmentReader::open(&directory, name, Check::Whole).unwrap();
     while let Step::Frame(_) = reader.step().unwrap() {}
     write_segment(data.path(), name, &bytes[..200]);
     assert!(matches!(reader.step(), Err(SegmentError::Cut { length: 200, .. })));
@@ -175,13 +174,14 @@ fn a_segment_is_read_while_it_is_written() {
             writer.flush().unwrap();
             written.store(true, Ordering::Release);
         });
-        let mut reader = SegmentReader::open(&options.directory, recovery.segment).unwrap();
+        let mut reader =
+            SegmentReader::open(&options.directory, recovery.segment, Check::Whole).unwrap();
         let mut next = 0;
         while next < ENTRIES {
             let done = written.load(Ordering::Acquire);
             match reader.step().unwrap() {
                 Step::Frame(frame) => {
-                    let entry = Entry::decode(&frame.body()).unwrap();
+                    let entry = samples::whole(&mut reader, &frame);
                     assert_eq!((entry.ordinal, entry.number.0), (next, next));
                     next += 1;
                 }

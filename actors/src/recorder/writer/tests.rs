@@ -3,7 +3,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
-use super::super::entry::{Entry, EntryKind, Instants, Origin};
+use super::super::entry::{EntryKind, Instants, Origin};
 use super::super::samples;
 use super::*;
 
@@ -54,9 +54,8 @@ impl SegmentFile for FaultyFile {
 fn ordinals(directory: &Path) -> Vec<u64> {
     let mut found = Vec::new();
     for name in SegmentName::list(directory).unwrap() {
-        let (frames, _) = samples::read_all(directory, name);
-        for frame in frames {
-            let entry = Entry::decode(&frame.body()).unwrap();
+        let (entries, _) = samples::read_all(directory, name);
+        for entry in entries {
             assert_eq!(entry.number, EntryNumber(wide(found.len())));
             found.push(entry.ordinal);
         }
@@ -91,10 +90,10 @@ fn pieces_large_and_small_lie_in_order() {
         }
         writer.flush().unwrap();
         let directory = options.directory.join(short.to_string());
-        let (frames, _) = samples::read_all(&directory, recovery.segment);
-        assert_eq!(frames.len(), 40);
-        for frame in frames {
-            assert_eq!(Entry::decode(&frame.body()).unwrap().payload, pieces.concat());
+        let (entries, _) = samples::read_all(&directory, recovery.segment);
+        assert_eq!(entries.len(), 40);
+        for entry in entries {
+            assert_eq!(entry.payload, pieces.concat());
         }
     }
     SHORT.set(usize::MAX);

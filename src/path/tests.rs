@@ -1,0 +1,157 @@
+//! What a request costs on a warm connection: no allocation, counted by the allocator itself.
+
+use bytes::BytesMut;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{
+    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, ProduceRequest,
+    ProduceResponse, TopicName,
+};
+use kafka_protocol::protocol::{Encodable, StrBytes};
+
+use super::*;
+use crate::gateway::stage::Stage;
+use crate::kafka::batch::Codec;
+use crate::kafka::batch::codec::Codecs;
+use crate::kafka::batch::write::{NewBatch, NewRecord};
+
+const TOPIC: &str = "payments";
+const PERMIT: &str = "@id(\"p\") permit (principal, action in [Action::\"Read\", Action::\"Write\", Action::\"Describe\"], \
+                      resource == Topic::\"payments\");";
+
+/// A request and its answer, as frames; the answer is to request 1.
+struct Turn {
+    name: &'static str,
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+fn turn(
+    name: &'static str,
+    (key, version): (i16, i16),
+    request: &impl Encodable,
+    response: &impl Encodable,
+) -> Turn {
+    let mut asked = BytesMut::new();
+    asked.extend_from_slice(&key.to_be_bytes());
+    asked.extend_from_slice(&version.to_be_bytes());
+    asked.extend_from_slice(b"\0\0\0\x2a\0\x06client\0");
+    request.encode(&mut asked, version).unwrap();
+    let mut answered = BytesMut::from(&b"\0\0\0\x01\0"[..]);
+    response.encode(&mut answered, version).unwrap();
+    Turn { name, request: framed(&asked), response: framed(&answered) }
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    [&i32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat()
+}
+
+fn turns() -> [Turn; 3] {
+    let name = || TopicName(StrBytes::from_static_str(TOPIC));
+    let record = |offset_delta| NewRecord {
+        offset_delta,
+        value: Some(vec![7; 1000]),
+        ..NewRecord::default()
+    };
+    let records: Vec<NewRecord> = (0..15).map(record).collect();
+    let batch = NewBatch { codec: Codec::None, ..NewBatch::default() };
+    let batch = batch.write(&records, &mut Codecs::new()).unwrap();
+
+    let partition = PartitionProduceData::default().with_records(Some(batch.clone()));
+    let topic = TopicProduceData::default().with_name(name()).with_partition_data(vec![partition]);
+    let produce = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
+    let partition = PartitionProduceResponse::default();
+    let topic =
+        TopicProduceResponse::default().with_name(name()).with_partition_responses(vec![partition]);
+    let produced = ProduceResponse::default().with_responses(vec![topic]);
+
+    let partition = FetchPartition::default();
+    let topic = FetchTopic::default().with_topic(name()).with_partitions(vec![partition]);
+    let fetch = FetchRequest::default().with_topics(vec![topic]);
+    let partition = PartitionData::default().with_records(Some(batch));
+    let topic =
+        FetchableTopicResponse::default().with_topic(name()).with_partitions(vec![partition]);
+    let fetched = FetchResponse::default().with_responses(vec![topic]);
+
+    let partition = ListOffsetsPartition::default();
+    let topic = ListOffsetsTopic::default().with_name(name()).with_partitions(vec![partition]);
+    let list = ListOffsetsRequest::default().with_topics(vec![topic]);
+    let partition = ListOffsetsPartitionResponse::default();
+    let topic =
+        ListOffsetsTopicResponse::default().with_name(name()).with_partitions(vec![partition]);
+    let listed = ListOffsetsResponse::default().with_topics(vec![topic]);
+    [
+        turn("Produce", (0, 12), &produce, &produced),
+        turn("Fetch", (1, 12), &fetch, &fetched),
+        turn("ListOffsets", (2, 7), &list, &listed),
+    ]
+}
+
+/// One request there and back, as `connection.rs` carries it.
+fn carry(path: &Path, turn: &Turn, buffers: &mut [Vec<u8>; 2], is_streamed: bool) {
+    let [request, response] = buffers;
+    request.clear();
+    request.extend_from_slice(&turn.request);
+    let mut owed = None;
+    let fate =
+        path.carry_request(request, &Attempt::default(), &mut |pending| owed = Some(pending));
+    assert!(matches!(fate, Ok(Fate::Forward)), "{}: {fate:?}, {owed:?}", turn.name);
+    path.flush_record().unwrap();
+    let Some(Pending::Broker(mut expected)) = owed else { panic!("{}: no answer", turn.name) };
+    response.clear();
+    response.extend_from_slice(&turn.response);
+    response[4..8].copy_from_slice(&path.correlation.get().to_be_bytes());
+    if is_streamed {
+        assert!(path.may_stream(&expected).unwrap());
+        let mut stream = path.stream(expected, response.len());
+        let (half, mut sent) = (response.len() / 2, 0);
+        for here in [half, response.len()] {
+            sent += path.carry_piece(&mut stream, &mut response[sent..here]).unwrap().bytes;
+            path.flush_record().unwrap();
+        }
+        assert_eq!(sent, response.len());
+        path.end_stream(stream);
+    } else {
+        let jobs = path.mask_jobs(&expected, response).unwrap();
+        assert!(jobs.is_empty());
+        let rewritten = path.carry_response(&mut expected, response, &[]).unwrap();
+        assert!(rewritten.is_none());
+        path.flush_record().unwrap();
+        path.answered(expected);
+    }
+}
+
+#[test]
+fn a_request_on_a_warm_connection_allocates_nothing() {
+    for payload in ["none", "delivered"] {
+        let stage = Stage::set(PERMIT, payload, &[TOPIC]);
+        let path = stage.path();
+        for turn in &turns() {
+            for is_streamed in [false, true] {
+                if is_streamed && turn.name != "Fetch" {
+                    continue;
+                }
+                let mut buffers = [Vec::new(), Vec::new()];
+                for _ in 0..10 {
+                    carry(&path, turn, &mut buffers, is_streamed);
+                }
+                let info = allocation_counter::measure(|| {
+                    for _ in 0..100 {
+                        carry(&path, turn, &mut buffers, is_streamed);
+                    }
+                });
+                let name = turn.name;
+                assert_eq!(
+                    info.count_total, 0,
+                    "{name}, payload {payload}, streamed {is_streamed}"
+                );
+            }
+        }
+    }
+}

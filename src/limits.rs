@@ -19,9 +19,11 @@ pub const FRAME_BYTES_MIN: usize = 8;
 /// against (`docs/BENCHMARKS.md`).
 pub const READ_BYTES: usize = 64 * 1024;
 
-/// Plaintext that is encrypted at once: four records, which with all that TLS adds to them, and with a key update before
-/// them, fill one pooled buffer and leave in one send.
-pub const TLS_WRITE_BYTES: usize = READ_BYTES - 512;
+/// Plaintext that is encrypted at once, and leaves in one send: four whole records.
+pub const TLS_WRITE_BYTES: usize = 64 * 1024;
+
+/// What TLS adds to it at most: to each record its header, nonce and tag, and a key update before them.
+pub const TLS_WRITE_OVERHEAD_BYTES: usize = 512;
 
 /// A TLS record on the wire: RFC 5246 §6.2.3, the greater one of both versions.
 pub const TLS_RECORD_BYTES_MAX: usize = 5 + 16 * 1024 + 2048;

@@ -244,7 +244,8 @@ impl Records {
         // rustls encrypts only where nothing else is left to do.
         self.decrypt(unread, 0)?;
         let bytes = bytes.get(..limits::TLS_WRITE_BYTES).unwrap_or(bytes);
-        self.when_writable(limits::READ_BYTES, |traffic, room| traffic.encrypt(bytes, room))?;
+        let most = bytes.len().saturating_add(limits::TLS_WRITE_OVERHEAD_BYTES);
+        self.when_writable(most, |traffic, room| traffic.encrypt(bytes, room))?;
         Ok(bytes.len())
     }
 

@@ -59,7 +59,7 @@ impl Pool {
         let bytes = buffer.len();
         let kept = self.free_bytes.get().saturating_add(bytes);
         let fits = bytes <= limits::POOLED_BUFFER_BYTES_MAX && kept <= limits::POOL_BYTES_MAX;
-        if bytes >= CLASS_BYTES_MIN && fits {
+        if bytes >= CLASS_BYTES_MIN && bytes.is_power_of_two() && fits {
             self.free_bytes.set(kept);
             self.free.borrow_mut().push(buffer);
         }
@@ -106,20 +106,68 @@ impl ReadBuffer {
         if (full || is_one_read) && wanted > self.storage.len() {
             let doubled = self.storage.len().saturating_mul(2);
             let bytes = doubled.max(wanted.min(limits::POOLED_BUFFER_BYTES_MAX));
-            let mut larger = self.pool.take(bytes);
-            let (from, to) = (self.bytes(), larger.get_mut(..held).unwrap_or_default());
-            to.copy_from_slice(from);
-            self.pool.give(std::mem::replace(&mut self.storage, larger));
+            self.move_to(self.pool.take(bytes));
         } else {
-            self.storage.copy_within(self.start..self.end, 0);
+            self.move_to_front();
         }
+    }
+
+    /// Room for at least `least` bytes that are here already, in another form. It grows for a frame of `wanted` bytes as
+    /// [`ReadBuffer::room`] does.
+    pub fn room_for(&mut self, least: usize, wanted: usize) -> &mut [u8] {
+        let held = self.end.saturating_sub(self.start);
+        let needed = held.saturating_add(least);
+        if needed > self.storage.len() {
+            let full = held.saturating_mul(2) > self.storage.len();
+            let whole = if full { wanted.saturating_add(least) } else { 0 };
+            let bytes = needed.max(whole.min(limits::POOLED_BUFFER_BYTES_MAX));
+            self.move_to(self.pool.take(bytes));
+        } else if self.storage.len().saturating_sub(self.end) < least {
+            self.move_to_front();
+        }
+        self.storage.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// Copies `bytes` behind those that are held, with room for `least` in all.
+    pub fn append(&mut self, bytes: &[u8], least: usize, wanted: usize) {
+        let room = self.room_for(least.max(bytes.len()), wanted);
+        let (room, _) = room.split_at_mut(bytes.len());
+        room.copy_from_slice(bytes);
+        self.filled(bytes.len());
+    }
+
+    /// Keeps no more memory than the bytes that are held: what a peer sends in part may wait for long.
+    pub fn shrink(&mut self) {
+        let held = self.end.saturating_sub(self.start);
+        if held < self.storage.len() {
+            self.move_to(vec![0; held]);
+        }
+    }
+
+    fn move_to(&mut self, mut storage: Vec<u8>) {
+        let from = self.bytes();
+        let held = from.len();
+        storage.get_mut(..held).unwrap_or_default().copy_from_slice(from);
+        self.pool.give(std::mem::replace(&mut self.storage, storage));
         self.start = 0;
         self.end = held;
+    }
+
+    fn move_to_front(&mut self) {
+        self.storage.copy_within(self.start..self.end, 0);
+        self.end = self.end.saturating_sub(self.start);
+        self.start = 0;
     }
 
     /// Notes that a read filled `bytes` of the room.
     pub fn filled(&mut self, bytes: usize) {
         self.end = self.end.saturating_add(bytes).min(self.storage.len());
+    }
+
+    /// Memory that it holds.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.storage.capacity()
     }
 
     /// Drops `bytes` from the front.
@@ -221,6 +269,36 @@ mod tests {
             let mut buffer = ReadBuffer::new(Rc::new(Pool::default()));
             assert_eq!(buffer.room(wanted).len(), room);
         }
+    }
+
+    #[test]
+    fn appended_bytes_find_room_at_any_place() {
+        for (held, consumed, appended) in
+            [(0, 0, 1), (10, 5, 70_000), (65_000, 1, 536), (65_536, 60_000, 60_000), (65_536, 0, 1)]
+        {
+            let mut buffer = ReadBuffer::new(Rc::new(Pool::default()));
+            let bytes: Vec<u8> = (0..140_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+            fill(&mut buffer, &bytes[..held], 0);
+            buffer.consume(consumed);
+            buffer.append(&bytes[held..held + appended], 0, 0);
+            assert_eq!(buffer.bytes(), &bytes[consumed..held + appended], "{held} {consumed}");
+            assert!(buffer.storage.len() <= 2 * CLASS_BYTES_MIN, "{held} {consumed} {appended}");
+        }
+    }
+
+    #[test]
+    fn a_shrunk_buffer_holds_its_bytes_only() {
+        let pool = Rc::new(Pool::default());
+        let mut buffer = ReadBuffer::new(Rc::clone(&pool));
+        fill(&mut buffer, &[1, 2, 3], 0);
+        buffer.consume(1);
+        buffer.shrink();
+        assert_eq!((buffer.bytes(), buffer.storage.len()), (&[2, 3][..], 2));
+        assert_eq!(pool.free_bytes.get(), CLASS_BYTES_MIN);
+        assert_eq!(buffer.room_for(10, 0).len(), CLASS_BYTES_MIN - 2);
+        assert_eq!((buffer.bytes(), pool.free_bytes.get()), (&[2, 3][..], 0));
+        buffer.consume(2);
+        assert_eq!((buffer.storage.len(), pool.free_bytes.get()), (0, CLASS_BYTES_MIN));
     }
 
     #[test]

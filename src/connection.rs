@@ -126,11 +126,20 @@ async fn run(shard: &Rc<Shard>, life: &Rc<Life>, accepted: Accepted) -> Result<(
     let stream = stream.bind_to_executor();
     let tls = shard.shared.tls.get(door.listener).and_then(Option::as_ref);
     let socket = match tls {
-        Some(acceptor) => Socket::accept_tls(stream, acceptor).await,
+        Some(config) => Socket::tls(stream, Arc::clone(config), Rc::clone(&shard.pool)),
         None => Socket::plain(stream),
     };
     let socket = Rc::new(socket.map_err(Ended::ClientSocket)?);
+    // The handshake is part of the login: the deadline of that one ends it.
     life.owns(&socket);
+    poll_fn(|context| {
+        if life.is_draining() {
+            return Poll::Ready(Err(Ended::Draining));
+        }
+        life.watch(context.waker());
+        socket.poll_handshake(context).map_err(Ended::ClientHandshake)
+    })
+    .await?;
     let listener = listener(shard, door.listener)?;
     let trace = Rc::new(Trace::new(life.id, peer, &listener.name));
     let reader = FrameReader::new(Rc::clone(&shard.pool), Rc::clone(&shard.budget), BEFORE_LOGIN);

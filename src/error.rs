@@ -28,6 +28,9 @@ pub enum Ended {
     /// The client's socket failed.
     #[error("the client's socket failed: {0}")]
     ClientSocket(#[source] io::Error),
+    /// The TLS handshake with the client failed.
+    #[error("the TLS handshake failed: {0}")]
+    ClientHandshake(#[source] io::Error),
     /// The client's bytes are no frame.
     #[error("the client sent no frame: {0}")]
     ClientFrame(#[source] FrameError),
@@ -88,6 +91,7 @@ impl Ended {
         match self {
             Self::ClientClosed
             | Self::ClientSocket(_)
+            | Self::ClientHandshake(_)
             | Self::ClientFrame(_)
             | Self::ClientRequest(_)
             | Self::LoginFailed(_)
@@ -111,6 +115,7 @@ impl Ended {
         match self {
             Self::ClientClosed => "client-closed",
             Self::ClientSocket(_) => "client-socket",
+            Self::ClientHandshake(_) => "client-handshake",
             Self::ClientFrame(_) => "client-frame",
             Self::ClientRequest(_) => "client-request",
             Self::LoginFailed(_) => "login-failed",

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_channel::{mpsc, oneshot};
-use futures_rustls::TlsAcceptor;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use sluicegate_actors::approval::{DeskConfiguration, GrantTable};
 use sluicegate_actors::auth::issuers::IssuerConfiguration;
@@ -17,6 +16,7 @@ use sluicegate_actors::auth::rules::IssuerSettings;
 use sluicegate_actors::auth::source::{KeySource, PlainHttp};
 
 use rustix::process::Signal;
+use rustls::ServerConfig;
 use secrecy::{ExposeSecret, SecretSlice};
 use sluicegate_actors::masking::rules::{Rules, RulesFile};
 use sluicegate_actors::policy::{Policies, PoliciesError};
@@ -140,7 +140,7 @@ impl Gateway {
     /// [`StartError`] names what is wrong; nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let Ground { control_plane, logs, store, damaged } = Ground::lay(&config)?;
-        let tls = acceptors(&config)?;
+        let tls = server_configs(&config)?;
         console::open(&config, &control_plane)?;
         let control =
             Control::new(control_plane.control().clone(), control_plane.runtime().clone());
@@ -528,8 +528,8 @@ fn noted(log: &ControlLog, kind: EntryKind, text: &str) {
     }
 }
 
-fn acceptors(config: &Config) -> Result<Vec<Option<TlsAcceptor>>, StartError> {
-    let one = |files: &TlsFiles| crate::tls::acceptor(files).map(Some);
+fn server_configs(config: &Config) -> Result<Vec<Option<Arc<ServerConfig>>>, StartError> {
+    let one = |files: &TlsFiles| crate::tls::server_config(files).map(Some);
     config.listeners.iter().map(|listener| listener.tls.as_ref().map_or(Ok(None), one)).collect()
 }
 

@@ -19,6 +19,22 @@ pub const FRAME_BYTES_MIN: usize = 8;
 /// against (`docs/BENCHMARKS.md`).
 pub const READ_BYTES: usize = 64 * 1024;
 
+/// Plaintext that is encrypted at once, and leaves in one send: four whole records.
+pub const TLS_WRITE_BYTES: usize = 64 * 1024;
+
+/// What TLS adds to it at most: to each record its header, nonce and tag, and a key update before them.
+pub const TLS_WRITE_OVERHEAD_BYTES: usize = 512;
+
+/// A TLS record on the wire: RFC 5246 §6.2.3, the greater one of both versions.
+pub const TLS_RECORD_BYTES_MAX: usize = 5 + 16 * 1024 + 2048;
+
+/// Ciphertext that waits for the rest of its record or handshake message, so the most that a client can leave here before
+/// its handshake is done. A ClientHello with post-quantum key shares has less than 2 KiB; clients show no certificates.
+pub const TLS_HELD_BYTES_MAX: usize = 32 * 1024;
+
+/// Reads that bring no plaintext before other connections have their turn. Guess, unmeasured.
+pub const TLS_READS_MAX: usize = 8;
+
 /// Buffers up to this size go back to the shard's pool; larger ones go back to the allocator.
 pub const POOLED_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -148,3 +164,5 @@ const _: () = assert!(FRAME_BEFORE_LOGIN_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(LOGIN_FAILED_DELAY.as_millis() < LOGIN_MS_MAX.as_millis());
 const _: () = assert!(READ_BYTES <= POOLED_BUFFER_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX <= SHARD_FRAME_BYTES_MAX);
+const _: () = assert!(TLS_HELD_BYTES_MAX >= TLS_RECORD_BYTES_MAX);
+const _: () = assert!(TLS_HELD_BYTES_MAX + TLS_RECORD_BYTES_MAX <= READ_BYTES);

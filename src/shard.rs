@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use futures_channel::mpsc;
 use futures_lite::StreamExt;
-use futures_rustls::TlsAcceptor;
 use glommio::net::AcceptedTcpStream;
 use glommio::timer::sleep;
+use rustls::ServerConfig;
 use sluicegate_actors::vocabulary::ConnectionId;
 
 use crate::buffers::{Budget, Pool};
@@ -37,7 +37,7 @@ pub struct Shared {
     /// The gateway's own eyes, by the cluster's name.
     pub clusters: BTreeMap<String, Arc<ClusterView>>,
     /// TLS of each listener, in the order of the configuration.
-    pub tls: Vec<Option<TlsAcceptor>>,
+    pub tls: Vec<Option<Arc<ServerConfig>>>,
     /// How busy each shard is.
     pub loads: Vec<Load>,
     /// The door to the actors.
@@ -128,7 +128,7 @@ impl Shared {
     pub fn new(
         config: Config,
         clusters: BTreeMap<String, Arc<ClusterView>>,
-        tls: Vec<Option<TlsAcceptor>>,
+        tls: Vec<Option<Arc<ServerConfig>>>,
         control: Control,
     ) -> Self {
         let loads = (0..config.shards).map(|_| Load::default()).collect();

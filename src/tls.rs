@@ -1,12 +1,11 @@
-//! TLS towards clients: rustls with aws-lc, certificates and keys from PEM files.
+//! TLS towards clients: rustls with aws-lc, certificates and keys from PEM files. `path/socket.rs` speaks it.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use futures_rustls::TlsAcceptor;
-use futures_rustls::rustls::ServerConfig;
-use futures_rustls::rustls::pki_types::pem::PemObject;
-use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::TlsFiles;
 use crate::gateway::StartError;
@@ -16,7 +15,7 @@ use crate::gateway::StartError;
 /// # Errors
 ///
 /// [`StartError::Tls`] names the file.
-pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
+pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, StartError> {
     let failed = |path: &Path, reason: String| StartError::Tls { path: path.to_owned(), reason };
     let chain = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -30,5 +29,5 @@ pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| failed(&files.certificate, error.to_string()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Arc::new(config))
 }

@@ -1,7 +1,7 @@
 //! What no client would send: it costs the connection that sent it, and nobody else.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -272,6 +272,40 @@ fn who_does_not_log_in_is_shown_the_door() {
         assert!(started.elapsed() > Duration::from_secs(5), "honest clients need a moment");
         trickler.join().unwrap();
     });
+}
+
+#[test]
+fn what_is_no_tls_handshake_is_shown_the_door_too() {
+    let setup = Setup { encrypted: true, ..Setup::default() };
+    let Some(front) = Front::start(setup) else { return };
+    let connect = |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(front.gateway().address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream
+    };
+    let started = Instant::now();
+    // The beginning of a ClientHello, which never goes on.
+    let stalled = [connect(&[]), connect(&[22]), connect(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3])];
+    for (bytes, name) in [
+        (&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..], "HTTP"),
+        (&request(18, 0, &[]), "Kafka"),
+    ] {
+        let mut answer = Vec::new();
+        connect(bytes).read_to_end(&mut answer).unwrap();
+        assert_eq!(answer[0], 21, "a TLS alert for {name}");
+        let line = format!("the client speaks {name}, not TLS");
+        assert!(front.gateway().process.await_line(&line, PATIENCE).is_some(), "{line}");
+    }
+    for mut stream in stalled {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.is_empty(), "{answer:?}");
+    }
+    // 10 s are the limit; the rest is for a busy machine.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(started.elapsed() > Duration::from_secs(5), "honest clients need a moment");
+    assert!(front.gateway().process.log().contains("login-timeout"));
 }
 
 #[test]

@@ -1,22 +1,31 @@
 //! Bytes in and out of a peer, with or without TLS.
 
+mod records;
+#[cfg(test)]
+mod tests;
+mod tls;
+
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use futures_lite::{AsyncRead, AsyncWrite};
-use futures_rustls::TlsAcceptor;
-use futures_rustls::server::TlsStream;
 use glommio::net::TcpStream;
+use rustls::ServerConfig;
 
-use crate::buffers::ReadBuffer;
+pub use self::records::TlsError;
+use self::tls::TlsStream;
+use crate::buffers::{Pool, ReadBuffer};
 
 /// A connection to a client or a broker. Reading and writing go on side by side, from two tasks of one shard.
 ///
-/// glommio reads by readiness: a read that is pending holds no buffer, and dropping it loses no byte.
+/// glommio reads by readiness: a read that is pending holds no buffer, and dropping it loses no byte. TLS holds the part of
+/// a record that has come, and no more.
 #[derive(Debug)]
 pub struct Socket {
     stream: RefCell<Stream>,
@@ -39,18 +48,34 @@ impl Socket {
         Ok(Self { stream: RefCell::new(Stream::Plain(stream)) })
     }
 
-    /// The server's side of a TLS handshake.
+    /// The server's side of TLS; [`Socket::poll_handshake`] comes first.
     ///
     /// # Errors
     ///
-    /// The system's or the handshake's.
-    pub async fn accept_tls(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<Self> {
+    /// The system's, where the socket has gone already; [`TlsError`] where the configuration allows no connection.
+    pub fn tls(stream: TcpStream, config: Arc<ServerConfig>, pool: Rc<Pool>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let stream = acceptor.accept(stream).await?;
+        let stream = TlsStream::new(stream, config, pool)?;
         Ok(Self { stream: RefCell::new(Stream::Tls(Box::new(stream))) })
     }
 
-    /// Reads once into the buffer's room; 0 is the end of the stream.
+    /// Drives the handshake, where there is one. It has no time limit of its own: [`Socket::close`] ends it.
+    ///
+    /// # Errors
+    ///
+    /// The system's or [`TlsError`].
+    pub fn poll_handshake(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.stream.borrow_mut() {
+            Stream::Plain(_) => Poll::Ready(Ok(())),
+            Stream::Tls(tls) => tls.poll_handshake(context),
+        }
+    }
+
+    /// Reads once into the buffer's room; 0 is the end of the stream, after which writing goes on.
+    ///
+    /// # Errors
+    ///
+    /// The system's or [`TlsError`], also where TLS ends without a close_notify.
     ///
     /// # Cancel safety
     ///
@@ -61,95 +86,74 @@ impl Socket {
         buffer: &mut ReadBuffer,
         wanted: usize,
     ) -> Poll<io::Result<usize>> {
-        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, buffer.room(wanted));
-        match read {
-            Poll::Ready(Ok(bytes)) => {
-                buffer.filled(bytes);
-                Poll::Ready(Ok(bytes))
+        let read = match &mut *self.stream.borrow_mut() {
+            Stream::Plain(stream) => {
+                let read = Pin::new(stream).poll_read(context, buffer.room(wanted));
+                if let Poll::Ready(Ok(bytes)) = read {
+                    buffer.filled(bytes);
+                }
+                read
             }
-            other => {
-                buffer.release();
-                other
-            }
-        }
+            Stream::Tls(tls) => tls.poll_fill(context, buffer, wanted),
+        };
+        buffer.release();
+        read
     }
 
     /// Writes all of `bytes`.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The system's or [`TlsError`].
     ///
     /// # Cancel safety
     ///
     /// Not cancel-safe: a part may have been written.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = std::future::poll_fn(|context| {
-                Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, bytes)
-            })
-            .await?;
-            if written == 0 {
+            let taken =
+                poll_fn(|context| self.stream.borrow_mut().poll_take(context, bytes)).await?;
+            if taken == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
-            bytes = bytes.get(written..).unwrap_or_default();
+            bytes = bytes.get(taken..).unwrap_or_default();
+            poll_fn(|context| self.stream.borrow_mut().poll_flush(context)).await?;
         }
-        std::future::poll_fn(|context| Pin::new(&mut *self.stream.borrow_mut()).poll_flush(context))
-            .await
+        Ok(())
     }
 
     /// Ends both directions; whatever waits on the socket ends with it. Errors mean that it has ended already.
     pub fn close(&self) {
-        let stream = self.stream.borrow();
-        let socket = match &*stream {
+        let mut stream = self.stream.borrow_mut();
+        let socket = match &mut *stream {
             Stream::Plain(socket) => socket,
-            Stream::Tls(tls) => tls.get_ref().0,
+            Stream::Tls(tls) => {
+                tls.end();
+                tls.transport()
+            }
         };
         // glommio's shutdown is a plain system call behind an async face: one poll completes it.
         let shutdown = std::pin::pin!(socket.shutdown(Shutdown::Both));
-        let waker = std::task::Waker::noop();
-        if let Poll::Ready(Err(error)) = shutdown.poll(&mut Context::from_waker(waker)) {
+        if let Poll::Ready(Err(error)) = shutdown.poll(&mut Context::from_waker(Waker::noop())) {
             tracing::trace!(%error, "the socket was closed already");
         }
     }
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+impl Stream {
+    /// Takes the front of `bytes` and returns how much that was.
+    fn poll_take(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(context, bytes),
+            Self::Tls(tls) => Poll::Ready(tls.take(bytes).map_err(io::Error::from)),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+    /// Sends all that was taken.
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(context),
-        }
-    }
-
-    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_close(context),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_close(context),
+            Self::Tls(tls) => tls.poll_flush(context),
         }
     }
 }

@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use crate::client::{Connection, PlainLogin};
 use crate::config::{self, AUDIENCE, ISSUER_URL, PERMIT_ALL, Setup};
-use crate::drive::Target;
 use crate::plan::{BesidePlan, Payload};
 use crate::report::Summary;
 use crate::requests::{METADATA_VERSION, metadata};
+use crate::target::Target;
 use crate::token::Issuer;
 use crate::{broker, compare};
 
@@ -38,7 +38,7 @@ pub fn run(plan: &BesidePlan) -> anyhow::Result<Vec<Summary>> {
     arguments.extend(["--partitions".to_owned(), load.partitions.to_string()]);
     arguments.extend(["--record-bytes".to_owned(), load.record_bytes.to_string()]);
     arguments.extend(["--batch-records".to_owned(), load.batch_records.to_string()]);
-    if let Some(file) = &plan.value_file {
+    if let Some(file) = &plan.load.value_file {
         arguments.extend(["--value-file".to_owned(), file.display().to_string()]);
     }
     let _broker = Running::start(&this, &arguments, broker_address)?;
@@ -92,8 +92,15 @@ impl Running {
     }
 
     fn target(&self, name: &str, login: Option<PlainLogin>) -> Target {
-        let pid = Some(self.child.id());
-        Target { name: name.to_owned(), address: self.address, login, pid }
+        let mut target = Target::new(name, self.address);
+        target.pid = Some(self.child.id());
+        if let Some(PlainLogin { username, password }) = login {
+            target.set("security.protocol", "SASL_PLAINTEXT");
+            target.set("sasl.mechanism", "PLAIN");
+            target.set("sasl.username", &username);
+            target.set("sasl.password", &password);
+        }
+        target
     }
 }
 

@@ -20,6 +20,8 @@ pub mod plan;
 pub mod relay;
 pub mod report;
 pub mod requests;
+pub mod target;
+pub mod tls;
 pub mod token;
 pub mod usage;
 
@@ -30,6 +32,7 @@ use anyhow::Context;
 
 use crate::plan::{BrokerPlan, Output, Plan};
 use crate::report::{Figures, Summary};
+use crate::target::Target;
 
 /// Does what the command line says; figures go to `out`.
 ///
@@ -39,7 +42,9 @@ pub fn run(plan: Plan, out: &mut impl Write) -> anyhow::Result<()> {
     match plan {
         Plan::Relay(plan) => {
             let listener = TcpListener::bind(plan.listen).context("cannot listen")?;
-            relay::run(&listener, plan.to, plan.buffer_bytes)
+            let encryption = plan.tls_certificate.zip(plan.tls_key);
+            let encryption = encryption.map(|(certificate, key)| tls::server(&certificate, &key));
+            relay::run(&listener, plan.to, plan.buffer_bytes, encryption.transpose()?)
         }
         Plan::Broker(plan) => {
             let listener = TcpListener::bind(plan.listen).context("cannot listen")?;
@@ -47,17 +52,14 @@ pub fn run(plan: Plan, out: &mut impl Write) -> anyhow::Result<()> {
         }
         Plan::Fill(plan) => {
             let bytes = plan.mebibytes * 1024 * 1024;
-            drive::fill(&plan.target.resolve()?, &plan.load.load()?, bytes)
+            drive::fill(&plan.target, &plan.load.load()?, bytes)
         }
         Plan::Drive(plan) => {
-            let target = plan.target.resolve()?;
-            let figures = vec![drive::run(&target, &plan.load.load()?)?.figures()];
-            print(out, &report::summarize(&[&target.name], &[figures]), plan.output)
+            let figures = vec![drive::run(&plan.target, &plan.load.load()?)?.figures()];
+            print(out, &report::summarize(&[&plan.target.name], &[figures]), plan.output)
         }
         Plan::Compare(plan) => {
-            let targets = plan.targets.iter().map(plan::TargetPlan::resolve);
-            let targets = targets.collect::<anyhow::Result<Vec<_>>>()?;
-            let summaries = compare(&targets, &plan.load.load()?, plan.rounds)?;
+            let summaries = compare(&plan.targets, &plan.load.load()?, plan.rounds)?;
             print(out, &summaries, plan.output)
         }
         Plan::Beside(plan) => {
@@ -68,11 +70,7 @@ pub fn run(plan: Plan, out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 /// Drives all targets in each round, another first each time, so that what the machine does meanwhile hits all alike.
-fn compare(
-    targets: &[drive::Target],
-    load: &drive::Load,
-    rounds: usize,
-) -> anyhow::Result<Vec<Summary>> {
+fn compare(targets: &[Target], load: &drive::Load, rounds: usize) -> anyhow::Result<Vec<Summary>> {
     let mut all = Vec::new();
     for round in 0..rounds {
         let mut figures = vec![Figures::default(); targets.len()];
@@ -89,13 +87,13 @@ fn compare(
 }
 
 fn contents(plan: BrokerPlan) -> anyhow::Result<broker::Contents> {
-    let value = plan.value_file.map(std::fs::read).transpose().context("cannot read the value")?;
+    let value = plan::read_value(plan.value_file.as_deref())?;
     Ok(broker::Contents {
         topics: plan.topics,
         partitions: plan.partitions,
         record_bytes: plan.record_bytes,
         batch_records: plan.batch_records,
-        value: value.map(Into::into),
+        value,
         batch: None,
         advertised: plan.advertise.unwrap_or(plan.listen),
     })

@@ -1,16 +1,16 @@
 //! The command line: what to run, against whom, how much.
 
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
+use bytes::Bytes;
 use clap::{Args, Parser, ValueEnum};
 
-use crate::client::PlainLogin;
-use crate::drive::{Load, Target, Work};
+use crate::drive::{Load, Work};
 use crate::relay;
+use crate::target::Target;
 
 /// Load for a Kafka gateway, and what to compare it with.
 #[derive(Debug, Parser)]
@@ -42,6 +42,12 @@ pub struct RelayPlan {
     /// Bytes of one read at most.
     #[arg(long, default_value_t = relay::BUFFER_BYTES)]
     pub buffer_bytes: usize,
+    /// Speak TLS to clients, with this certificate chain (PEM).
+    #[arg(long, requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The key of the certificate (PEM).
+    #[arg(long, requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
 }
 
 /// Options of `broker`.
@@ -79,10 +85,11 @@ pub struct LoadPlan {
     /// Connections.
     #[arg(long, default_value_t = 4)]
     pub connections: u32,
-    /// Requests under way on each connection.
-    #[arg(long, default_value_t = 1)]
+    /// Requests under way on each connection (closed loop).
+    #[arg(long, default_value_t = 1, conflicts_with = "rate")]
     pub depth: u32,
-    /// Requests per second over all connections; as fast as they are answered without it.
+    /// Requests per second over all connections, sent when they are due, however many are under way; latency counts
+    /// from then (open loop, no coordinated omission).
     #[arg(long)]
     pub rate: Option<u32>,
     /// Seconds that are not measured.
@@ -109,15 +116,18 @@ pub struct LoadPlan {
     /// Acknowledgements that a produce waits for: 1 or -1.
     #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
     pub acks: i16,
+    /// A file whose content is the value of every record.
+    #[arg(long)]
+    pub value_file: Option<PathBuf>,
 }
 
 /// Options of `fill`.
 #[derive(Args, Debug)]
 pub struct FillPlan {
-    /// `name=host:port`, with `,username=…,password=…` or `,token-file=…` where it wants a login.
-    pub target: TargetPlan,
-    /// How much to write to each partition, in MiB.
-    #[arg(long, default_value_t = 64)]
+    /// As for `compare`.
+    pub target: Target,
+    /// How much to write to the topic, in MiB.
+    #[arg(long, default_value_t = 1024)]
     pub mebibytes: u64,
     /// Topic, partitions and batches.
     #[command(flatten)]
@@ -127,8 +137,8 @@ pub struct FillPlan {
 /// Options of `drive`.
 #[derive(Args, Debug)]
 pub struct DrivePlan {
-    /// `name=host:port`, with `,pid=…` to measure a process, `,username=…,password=…` or `,token-file=…` to log in.
-    pub target: TargetPlan,
+    /// As for `compare`.
+    pub target: Target,
     /// The load.
     #[command(flatten)]
     pub load: LoadPlan,
@@ -140,9 +150,12 @@ pub struct DrivePlan {
 /// Options of `compare`.
 #[derive(Args, Debug)]
 pub struct ComparePlan {
-    /// Targets as for `drive`; the others are told beside the first.
+    /// `name=host:port[,pid=N][,property=value…]`: a pid to measure a process on this machine, and properties of a Kafka
+    /// client under their standard names: security.protocol, sasl.mechanism, sasl.username, sasl.password,
+    /// ssl.ca.location (PEM); and sasl.password.file, a file that holds the password, such as a token. The others are
+    /// told beside the first.
     #[arg(required = true)]
-    pub targets: Vec<TargetPlan>,
+    pub targets: Vec<Target>,
     /// How often each target has its turn.
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
@@ -169,9 +182,6 @@ pub struct BesidePlan {
     /// Mask rules for the gateway, as a YAML file; the clients see no label in clear then.
     #[arg(long)]
     pub masks: Option<PathBuf>,
-    /// A file whose content is the value of every record that the null broker holds.
-    #[arg(long)]
-    pub value_file: Option<PathBuf>,
     /// How often each target has its turn.
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
@@ -201,86 +211,11 @@ pub enum Payload {
     Delivered,
 }
 
-/// A target as named on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetPlan {
-    name: String,
-    address: String,
-    pid: Option<u32>,
-    username: Option<String>,
-    secret: Option<Secret>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Secret {
-    Password(String),
-    TokenFile(PathBuf),
-}
-
-impl FromStr for TargetPlan {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let mut parts = text.split(',');
-        let (name, address) = parts
-            .next()
-            .and_then(|first| first.split_once('='))
-            .with_context(|| format!("`{text}` does not begin with name=host:port"))?;
-        let mut target = Self {
-            name: name.to_owned(),
-            address: address.to_owned(),
-            pid: None,
-            username: None,
-            secret: None,
-        };
-        for part in parts {
-            let (key, value) =
-                part.split_once('=').with_context(|| format!("`{part}` is not key=value"))?;
-            match key {
-                "pid" => target.pid = Some(value.parse().context("pid is not a number")?),
-                "username" => target.username = Some(value.to_owned()),
-                "password" => target.secret = Some(Secret::Password(value.to_owned())),
-                "token-file" => target.secret = Some(Secret::TokenFile(value.into())),
-                _ => bail!("`{key}` is none of pid, username, password, token-file"),
-            }
-        }
-        Ok(target)
-    }
-}
-
-impl TargetPlan {
-    /// Looks up the address and reads the token.
-    ///
-    /// # Errors
-    /// Where the host has no address or the file cannot be read.
-    pub fn resolve(&self) -> anyhow::Result<Target> {
-        let mut addresses = self
-            .address
-            .to_socket_addrs()
-            .with_context(|| format!("`{}` is not host:port", self.address))?;
-        let address = addresses.next().ok_or_else(|| anyhow!("`{}` is nowhere", self.address))?;
-        let password = match &self.secret {
-            None => None,
-            Some(Secret::Password(password)) => Some(password.clone()),
-            Some(Secret::TokenFile(file)) => {
-                let token = std::fs::read_to_string(file)
-                    .with_context(|| format!("cannot read {}", file.display()))?;
-                Some(token.trim().to_owned())
-            }
-        };
-        let login = password.map(|password| {
-            let username = self.username.clone().unwrap_or_else(|| "loadtest".to_owned());
-            PlainLogin { username, password }
-        });
-        Ok(Target { name: self.name.clone(), address, login, pid: self.pid })
-    }
-}
-
 impl LoadPlan {
     /// The load in checked units.
     ///
     /// # Errors
-    /// Where a time is negative or no number.
+    /// Where a time is negative or no number, or the value cannot be read.
     pub fn load(&self) -> anyhow::Result<Load> {
         let time = |seconds: f64| {
             Duration::try_from_secs_f64(seconds).with_context(|| format!("`{seconds}` seconds"))
@@ -298,35 +233,24 @@ impl LoadPlan {
             batch_records: self.batch_records,
             fetch_bytes: self.fetch_bytes,
             acks: self.acks,
+            value: read_value(self.value_file.as_deref())?,
         })
     }
+}
+
+/// The content of a file that is the value of every record.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read_value(file: Option<&Path>) -> anyhow::Result<Option<Bytes>> {
+    let Some(file) = file else { return Ok(None) };
+    let value = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Some(value.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn targets_are_read_or_refused() {
-        for (text, wanted) in [
-            ("relay=127.0.0.1:1", Ok(("relay", None))),
-            ("gw=localhost:9092,pid=12,username=a,password=b=c", Ok(("gw", Some(("a", "b=c"))))),
-            ("gw=127.0.0.1:1,password=p", Ok(("gw", Some(("loadtest", "p"))))),
-            ("127.0.0.1:1", Err(())),
-            ("x=127.0.0.1:1,pid=y", Err(())),
-            ("x=127.0.0.1:1,what=y", Err(())),
-            ("x=nowhere", Err(())),
-            ("x=127.0.0.1:1,token-file=/no/such/file", Err(())),
-        ] {
-            let target = text.parse::<TargetPlan>().and_then(|plan| plan.resolve());
-            let read = target.as_ref().map_err(|_| ()).map(|target| {
-                let login = target.login.as_ref();
-                let login = login.map(|login| (login.username.as_str(), login.password.as_str()));
-                (target.name.as_str(), login)
-            });
-            assert_eq!(read, wanted, "{text}");
-        }
-    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -16,10 +16,13 @@ pub mod client;
 pub mod config;
 pub mod drive;
 pub mod frame;
+pub mod kafka;
 pub mod plan;
+pub mod process;
 pub mod relay;
 pub mod report;
 pub mod requests;
+pub mod stage;
 pub mod target;
 pub mod tls;
 pub mod token;
@@ -63,7 +66,9 @@ pub fn run(plan: Plan, out: &mut impl Write) -> anyhow::Result<()> {
             print(out, &summaries, plan.output)
         }
         Plan::Beside(plan) => {
-            let summaries = beside::run(&plan)?;
+            let load = plan.load.load()?;
+            let beside = beside::start(&plan, &load)?;
+            let summaries = compare(&beside.targets, &load, plan.rounds)?;
             print(out, &summaries, plan.output)
         }
     }

@@ -26,7 +26,7 @@ pub enum Plan {
     Drive(DrivePlan),
     /// Drive several targets in turns, another first in each round, and print medians and ratios.
     Compare(ComparePlan),
-    /// Start null broker, relay and gateway on this machine, and compare them.
+    /// Start a broker, relays and gateways on this machine, and compare them.
     Beside(BesidePlan),
 }
 
@@ -173,9 +173,17 @@ pub struct BesidePlan {
     /// The gateway's program; the one beside this program without it.
     #[arg(long)]
     pub gateway: Option<PathBuf>,
-    /// What the gateway records of payloads; may be repeated, for a gateway each.
-    #[arg(long = "payload", value_enum, default_values = ["none", "delivered"])]
-    pub payloads: Vec<Payload>,
+    /// What to compare, in a list with commas; the others are told beside the first.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "relay,gateway,gateway-payload"
+    )]
+    pub targets: Vec<Kind>,
+    /// What stands behind them.
+    #[arg(long, value_enum, default_value = "null")]
+    pub broker: BrokerKind,
     /// Shards of the gateway.
     #[arg(long, default_value_t = 1)]
     pub shards: u32,
@@ -188,6 +196,9 @@ pub struct BesidePlan {
     /// The load.
     #[command(flatten)]
     pub load: LoadPlan,
+    /// Kafka's programs and real clients.
+    #[command(flatten)]
+    pub tools: ToolPlan,
     /// How to print the figures.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
@@ -202,13 +213,59 @@ pub enum Output {
     Json,
 }
 
-/// What a gateway keeps of the records that it delivers.
+/// Options for Kafka's own programs and for real clients.
+#[derive(Args, Clone, Debug)]
+pub struct ToolPlan {
+    /// The folder whose `libs` holds Kafka's jars.
+    #[arg(long, env = "SLUICEGATE_KAFKA_HOME")]
+    pub kafka_home: Option<PathBuf>,
+    /// How much real Kafka's topic is filled with, in MiB.
+    #[arg(long, default_value_t = 1024)]
+    pub mebibytes: u64,
+}
+
+impl ToolPlan {
+    /// `mebibytes` in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.mebibytes.saturating_mul(1024 * 1024)
+    }
+}
+
+/// What `beside` can start and compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Payload {
-    /// Who read what, without the records.
-    None,
-    /// The records too.
-    Delivered,
+pub enum Kind {
+    /// The broker itself.
+    Direct,
+    /// A relay that knows no protocol.
+    Relay,
+    /// The same with TLS to the client.
+    RelayTls,
+    /// The gateway, which records who read and wrote what.
+    Gateway,
+    /// The gateway as it is by default: it records the record batches too.
+    GatewayPayload,
+    /// The gateway with TLS to the client.
+    GatewayTls,
+    /// The gateway with TLS to the client, recording record batches.
+    GatewayTlsPayload,
+}
+
+impl Kind {
+    /// As on the command line.
+    #[must_use]
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// A broker that `beside` can start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BrokerKind {
+    /// The null broker.
+    Null,
+    /// Real Apache Kafka, one node.
+    Kafka,
 }
 
 impl LoadPlan {

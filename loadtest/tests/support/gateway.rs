@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use sluicegate_loadtest::client::PlainLogin;
 use sluicegate_loadtest::config::{self, PERMIT_ALL};
+use sluicegate_loadtest::process::Process;
 use sluicegate_loadtest::tls;
 use tempfile::TempDir;
 
 use super::kafka::{GATEWAY_USER, Kafka, login_of};
-use super::process::Process;
 use super::tokens::Issuer;
 use super::{PATIENCE, free_addresses};
 
@@ -157,7 +157,7 @@ fn launch(folder: &Path, admin: SocketAddr) -> Process {
         "--config".into(),
         folder.join("sluicegate.yaml").into_os_string(),
     ];
-    let process = Process::start("sluicegate", command, folder);
+    let process = Process::start("sluicegate", &command, Some(folder)).unwrap();
     let deadline = Instant::now() + PATIENCE;
     // Its log says `ready`; where its log level hides that, the admin port does.
     while process.await_line("ready", Duration::from_millis(100)).is_none() && !is_ready(admin) {

@@ -3,11 +3,11 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
-use crate::drive::{self, Load};
-use crate::plan::{BesidePlan, BrokerKind, Kind};
+use crate::drive::{self, Load, Work};
+use crate::plan::{BesidePlan, BrokerKind, Client, Kind};
 use crate::process::Process;
 use crate::stage::{self, Gateway, GatewayPlan, NullBroker, folder, free_address};
 use crate::target::Target;
@@ -34,6 +34,12 @@ struct Place {
 /// # Errors
 /// Where a program does not start, or the topic cannot be filled.
 pub fn start(plan: &BesidePlan, load: &Load) -> anyhow::Result<Beside> {
+    ensure!(
+        plan.broker == BrokerKind::Kafka
+            || plan.comparison.tools.client != Client::Java
+            || load.work != Work::Consume,
+        "Java's consumer joins a group, which the null broker does not speak: --broker kafka"
+    );
     let mut folders = Vec::new();
     let open = free_address()?;
     let mut places = Vec::new();
@@ -44,12 +50,13 @@ pub fn start(plan: &BesidePlan, load: &Load) -> anyhow::Result<Beside> {
     let brokers = match plan.broker {
         BrokerKind::Null => null_brokers(plan, load, open, &places)?,
         BrokerKind::Kafka => {
-            let home = plan.tools.kafka_home.as_deref().context("Kafka needs --kafka-home")?;
+            let home =
+                plan.comparison.tools.kafka_home.as_deref().context("Kafka needs --kafka-home")?;
             let data = folder()?;
             let relayed: Vec<_> = places.iter().map(|place| (place.broker, place.relay)).collect();
             let kafka = stage::kafka(home, data.path(), open, &relayed)?;
             folders.push(data);
-            drive::fill(&Target::new("kafka", open), load, plan.tools.bytes())?;
+            drive::fill(&Target::new("kafka", open), load, plan.comparison.tools.bytes())?;
             vec![kafka]
         }
     };

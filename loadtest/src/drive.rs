@@ -12,15 +12,16 @@ use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, ensure};
+use anyhow::{anyhow, bail, ensure};
 use bytes::Bytes;
 use kafka_protocol::messages::CreateTopicsRequest;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::protocol::StrBytes;
 
-use crate::report::Run;
+use crate::report::{Latency, Run};
 use crate::requests::{METADATA_VERSION, PRODUCE_VERSION, batch, metadata, produce, topic_name};
 use crate::target::Target;
-use crate::usage::Usage;
+use crate::usage::{Used, Watch, own_cpu_seconds};
 use worker::{Seen, work};
 
 /// What each request does.
@@ -70,7 +71,7 @@ pub struct Load {
 
 impl Load {
     /// The value of every record that is produced: what it is told, or text with some repetition, as documents have it.
-    fn value(&self) -> Bytes {
+    pub(crate) fn value(&self) -> Bytes {
         let text = || (0_u32..).flat_map(|number| format!("{number:x} ").into_bytes());
         self.value.clone().unwrap_or_else(|| text().take(self.record_bytes).collect())
     }
@@ -108,37 +109,27 @@ pub fn run(target: &Target, load: &Load) -> anyhow::Result<Run> {
         Err(_) => phase.store(STOPPED, Ordering::Relaxed),
     }
     let seen = join(workers)?;
-    let (seconds, before, after, resident_bytes_max) = measured?;
-    let cpu_seconds = before.zip(after).map(|(before, after)| after - before);
+    let (seconds, used, client_cpu_seconds) = measured?;
     Ok(Run {
-        target: target.name.clone(),
         seconds,
-        requests: seen.requests,
+        requests: Some(seen.requests),
         bytes: seen.bytes,
-        latency_ns: seen.latency_ns,
-        cpu_seconds,
-        resident_bytes_max,
+        latency: Latency::Measured(seen.latency_ns),
+        used,
+        client_cpu_seconds,
     })
 }
 
-type Measured = (f64, Option<f64>, Option<f64>, Option<u64>);
-
-/// Lets the connections warm up, then measures: seconds, CPU seconds before and after, the most memory seen.
-fn measure(target: &Target, load: &Load, phase: &AtomicU8) -> anyhow::Result<Measured> {
-    let usage = || target.pid.map(Usage::of).transpose();
+/// Lets the connections warm up, then measures: seconds, what the target used, CPU seconds of this process.
+fn measure(target: &Target, load: &Load, phase: &AtomicU8) -> anyhow::Result<(f64, Used, f64)> {
     pass(load.warm_up, phase, || Ok(()))?;
-    let before = usage()?;
+    let mut watch = Watch::begin(target.pid)?;
+    let cpu_before = own_cpu_seconds()?;
     let started = Instant::now();
     advance(phase, WARMING, MEASURING);
-    let mut resident = before.map(|usage| usage.resident_bytes);
-    pass(load.duration, phase, || {
-        resident = resident.max(usage()?.map(|usage| usage.resident_bytes));
-        Ok(())
-    })?;
+    pass(load.duration, phase, || watch.look())?;
     let seconds = started.elapsed().as_secs_f64();
-    let after = usage()?;
-    let cpu = |usage: Option<Usage>| usage.map(|usage| usage.cpu_seconds);
-    Ok((seconds, cpu(before), cpu(after), resident))
+    Ok((seconds, watch.end()?, own_cpu_seconds()? - cpu_before))
 }
 
 /// The next phase; but where a connection that failed has stopped the run meanwhile, that stays.
@@ -174,16 +165,22 @@ fn join(workers: Vec<JoinHandle<anyhow::Result<Seen>>>) -> anyhow::Result<Seen> 
     Ok(all)
 }
 
-/// Creates the load's topic where it does not exist, and fills its partitions evenly with at least `bytes` bytes.
+/// Creates the load's topic where it does not exist, and fills its partitions evenly with at least `bytes` bytes of
+/// values.
 ///
 /// # Errors
 /// Where the topic cannot be created or written.
 pub fn fill(target: &Target, load: &Load, bytes: u64) -> anyhow::Result<()> {
     let mut connection = target.access()?.connect(PATIENCE)?;
+    // The records bear an old timestamp; without this the broker would delete them within the minute.
+    let keep = CreatableTopicConfig::default()
+        .with_name(StrBytes::from_static_str("retention.ms"))
+        .with_value(Some(StrBytes::from_static_str("-1")));
     let topic = CreatableTopic::default()
         .with_name(topic_name(&load.topic))
         .with_num_partitions(load.partitions)
-        .with_replication_factor(1);
+        .with_replication_factor(1)
+        .with_configs(vec![keep]);
     let create = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
     let answer = connection.call(7, &create)?;
     let code = answer.topics.first().map_or(0, |topic| topic.error_code);
@@ -200,15 +197,23 @@ pub fn fill(target: &Target, load: &Load, bytes: u64) -> anyhow::Result<()> {
         ensure!(Instant::now() < deadline, "`{}` has no leaders", load.topic);
         std::thread::sleep(Duration::from_millis(20));
     }
-    let batch = batch(std::iter::repeat_n(load.value(), load.batch_records))?;
+    let value = load.value();
+    let batch = batch(std::iter::repeat_n(value.clone(), load.batch_records))?;
     let batches: Vec<_> =
         (0..load.partitions).map(|index| (load.topic.as_str(), index, batch.clone())).collect();
     let request = produce(1, &batches);
-    let round_bytes = u64::try_from(batch.len() * batches.len())?;
-    for _ in 0..bytes.div_ceil(round_bytes.max(1)) {
+    let round_bytes = u64::try_from(value.len() * load.batch_records * batches.len())?;
+    let mut left = bytes.div_ceil(round_bytes.max(1));
+    while left > 0 {
         let answer = connection.call(PRODUCE_VERSION, &request)?;
-        for partition in answer.responses.iter().flat_map(|topic| &topic.partition_responses) {
-            ensure!(partition.error_code == 0, "produce failed: error {}", partition.error_code);
+        let partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+        match partitions.map(|partition| partition.error_code).find(|code| *code != 0) {
+            None => left -= 1,
+            // Metadata may name the leader of a new topic before the leader knows.
+            Some(NOT_LEADER) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Some(code) => bail!("cannot fill `{}`: error {code}", load.topic),
         }
     }
     Ok(())
@@ -226,6 +231,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Longer than any request takes in good health.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Kafka's NOT_LEADER_OR_FOLLOWER.
+const NOT_LEADER: i16 = 6;
 
 /// Kafka's TOPIC_ALREADY_EXISTS.
 const TOPIC_EXISTS: i16 = 36;

@@ -4,18 +4,21 @@
 //! drive ──▶ process under test (gateway | relay) ──▶ broker (null broker | real Kafka)
 //! ```
 //!
-//! [`plan`] is the command line, [`client`] one Kafka connection, [`broker`] a broker that answers from memory,
-//! [`relay`] the floor that no gateway can beat by much, [`drive`] the load, [`report`] the figures, [`beside`] all of
-//! them started on one machine. The end-to-end tests under `tests/` use [`client`], [`requests`], [`token`] and
-//! [`config`] too. What comes over the wire is read with the `kafka-protocol` crate, which trusts its input: nothing
+//! [`plan`] is the command line, [`target`] what is driven, [`client`] one Kafka connection, [`broker`] a broker that
+//! answers from memory, [`relay`] the floor that no gateway can beat by much, [`drive`] the load, [`tools`] real clients
+//! in its place, [`compare`] several targets in rounds, [`report`] the figures, [`stage`] all of them as processes on one
+//! machine, for [`beside`] and [`idle`]. The end-to-end tests under `tests/` use [`client`], [`requests`], [`token`],
+//! [`config`], [`tls`], [`process`] and [`kafka`] too. What comes over the wire is read with the `kafka-protocol` crate, which trusts its input: nothing
 //! here belongs in front of strangers.
 
 pub mod beside;
 pub mod broker;
 pub mod client;
+pub mod compare;
 pub mod config;
 pub mod drive;
 pub mod frame;
+pub mod idle;
 pub mod kafka;
 pub mod plan;
 pub mod process;
@@ -26,6 +29,7 @@ pub mod stage;
 pub mod target;
 pub mod tls;
 pub mod token;
+pub mod tools;
 pub mod usage;
 
 use std::io::Write;
@@ -33,15 +37,14 @@ use std::net::TcpListener;
 
 use anyhow::Context;
 
-use crate::plan::{BrokerPlan, Output, Plan};
-use crate::report::{Figures, Summary};
-use crate::target::Target;
+use crate::plan::{BrokerPlan, Plan};
 
 /// Does what the command line says; figures go to `out`.
 ///
 /// # Errors
 /// Whatever ends it before its time.
 pub fn run(plan: Plan, out: &mut impl Write) -> anyhow::Result<()> {
+    idle::raise_files_max()?;
     match plan {
         Plan::Relay(plan) => {
             let listener = TcpListener::bind(plan.listen).context("cannot listen")?;
@@ -59,36 +62,19 @@ pub fn run(plan: Plan, out: &mut impl Write) -> anyhow::Result<()> {
         }
         Plan::Drive(plan) => {
             let figures = vec![drive::run(&plan.target, &plan.load.load()?)?.figures()];
-            print(out, &report::summarize(&[&plan.target.name], &[figures]), plan.output)
+            let summaries = report::summarize(&[&plan.target.name], &[figures]);
+            compare::print(out, &summaries, plan.output)
         }
         Plan::Compare(plan) => {
-            let summaries = compare(&plan.targets, &plan.load.load()?, plan.rounds)?;
-            print(out, &summaries, plan.output)
+            compare::run(&plan.targets, &plan.load.load()?, &plan.comparison, out)
         }
         Plan::Beside(plan) => {
             let load = plan.load.load()?;
             let beside = beside::start(&plan, &load)?;
-            let summaries = compare(&beside.targets, &load, plan.rounds)?;
-            print(out, &summaries, plan.output)
+            compare::run(&beside.targets, &load, &plan.comparison, out)
         }
+        Plan::Idle(plan) => idle::print(out, &idle::run(&plan)?, plan.output),
     }
-}
-
-/// Drives all targets in each round, another first each time, so that what the machine does meanwhile hits all alike.
-fn compare(targets: &[Target], load: &drive::Load, rounds: usize) -> anyhow::Result<Vec<Summary>> {
-    let mut all = Vec::new();
-    for round in 0..rounds {
-        let mut figures = vec![Figures::default(); targets.len()];
-        for turn in 0..targets.len() {
-            let index = (round + turn) % targets.len();
-            if let (Some(target), Some(place)) = (targets.get(index), figures.get_mut(index)) {
-                *place = drive::run(target, load)?.figures();
-            }
-        }
-        all.push(figures);
-    }
-    let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
-    Ok(report::summarize(&names, &all))
 }
 
 fn contents(plan: BrokerPlan) -> anyhow::Result<broker::Contents> {
@@ -102,12 +88,4 @@ fn contents(plan: BrokerPlan) -> anyhow::Result<broker::Contents> {
         batch: None,
         advertised: plan.advertise.unwrap_or(plan.listen),
     })
-}
-
-fn print(out: &mut impl Write, summaries: &[Summary], output: Output) -> anyhow::Result<()> {
-    match output {
-        Output::Table => write!(out, "{}", report::table(summaries))?,
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(summaries)?)?,
-    }
-    Ok(())
 }

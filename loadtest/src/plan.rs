@@ -28,6 +28,8 @@ pub enum Plan {
     Compare(ComparePlan),
     /// Start a broker, relays and gateways on this machine, and compare them.
     Beside(BesidePlan),
+    /// Start null broker and gateway on this machine, and hold many connections that do nothing.
+    Idle(IdlePlan),
 }
 
 /// Options of `relay`.
@@ -156,12 +158,27 @@ pub struct ComparePlan {
     /// told beside the first.
     #[arg(required = true)]
     pub targets: Vec<Target>,
-    /// How often each target has its turn.
-    #[arg(long, default_value_t = 5)]
-    pub rounds: usize,
     /// The load.
     #[command(flatten)]
     pub load: LoadPlan,
+    /// The comparison.
+    #[command(flatten)]
+    pub comparison: ComparisonPlan,
+}
+
+/// How targets are compared: the same for `compare` and `beside`.
+#[derive(Args, Clone, Debug)]
+pub struct ComparisonPlan {
+    /// How often each target has its turn.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Fail where a target needs more than this many times the CPU of the first target, in the median of the rounds:
+    /// per GiB, or per request where the work is small requests.
+    #[arg(long)]
+    pub cpu_ratio_max: Option<f64>,
+    /// Kafka's programs and real clients.
+    #[command(flatten)]
+    pub tools: ToolPlan,
     /// How to print the figures.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
@@ -190,15 +207,38 @@ pub struct BesidePlan {
     /// Mask rules for the gateway, as a YAML file; the clients see no label in clear then.
     #[arg(long)]
     pub masks: Option<PathBuf>,
-    /// How often each target has its turn.
-    #[arg(long, default_value_t = 3)]
-    pub rounds: usize,
     /// The load.
     #[command(flatten)]
     pub load: LoadPlan,
-    /// Kafka's programs and real clients.
+    /// The comparison.
     #[command(flatten)]
-    pub tools: ToolPlan,
+    pub comparison: ComparisonPlan,
+}
+
+/// Options of `idle`.
+#[derive(Args, Debug)]
+pub struct IdlePlan {
+    /// The gateway's program; the one beside this program without it.
+    #[arg(long)]
+    pub gateway: Option<PathBuf>,
+    /// Connections to hold.
+    #[arg(long, default_value_t = 10_000)]
+    pub connections: u32,
+    /// Identities among which they are divided, with a token each.
+    #[arg(long, default_value_t = 100)]
+    pub sessions: u32,
+    /// Connect by TLS.
+    #[arg(long)]
+    pub tls: bool,
+    /// Shards of the gateway; one for each core without it.
+    #[arg(long)]
+    pub shards: Option<u32>,
+    /// Seconds of idling, and of the active load before and beside it.
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+    /// Requests per second of the active load.
+    #[arg(long, default_value_t = 500)]
+    pub rate: u32,
     /// How to print the figures.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
@@ -216,12 +256,31 @@ pub enum Output {
 /// Options for Kafka's own programs and for real clients.
 #[derive(Args, Clone, Debug)]
 pub struct ToolPlan {
+    /// Who moves the records. A real client is one client that moves `--mebibytes`: `--connections`, `--depth`, `--rate`
+    /// and `--seconds` are the driver's, and it warms up in one round more unless `--warm-up` is 0.
+    #[arg(long, value_enum, default_value = "driver")]
+    pub client: Client,
     /// The folder whose `libs` holds Kafka's jars.
     #[arg(long, env = "SLUICEGATE_KAFKA_HOME")]
     pub kafka_home: Option<PathBuf>,
-    /// How much real Kafka's topic is filled with, in MiB.
+    /// How much a real client moves in a run, and how much `beside --broker kafka` fills the topic with, in MiB.
     #[arg(long, default_value_t = 1024)]
     pub mebibytes: u64,
+    /// How long Java's producer waits for more records, in milliseconds; the default is its own.
+    #[arg(long, default_value_t = 5)]
+    pub linger_ms: u32,
+}
+
+/// Who moves the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Client {
+    /// This program.
+    Driver,
+    /// kcat, which stands on librdkafka; it consumes.
+    Kcat,
+    /// The performance tools of Kafka's Java client, of `--kafka-home`; they consume (in a group, which the null broker
+    /// does not speak) and produce.
+    Java,
 }
 
 impl ToolPlan {
@@ -317,5 +376,19 @@ mod tests {
         let Plan::Compare(plan) = Plan::try_parse_from(line).unwrap() else { panic!() };
         assert_eq!(plan.targets.len(), 2);
         assert_eq!(plan.load.load().unwrap().acks, -1);
+        let line = ["x", "beside", "--targets", "relay-tls,gateway-tls", "--client", "java"];
+        let Plan::Beside(plan) = Plan::try_parse_from(line).unwrap() else { panic!() };
+        assert_eq!(plan.targets, [Kind::RelayTls, Kind::GatewayTls]);
+        assert_eq!(
+            plan.targets.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(","),
+            line[3]
+        );
+        for refused in [
+            ["x", "compare", "a=127.0.0.1:1,username=b"].as_slice(),
+            &["x", "drive", "a=127.0.0.1:1", "--rate", "10", "--depth", "2"],
+            &["x", "relay", "--listen", "127.0.0.1:1", "--to", "127.0.0.1:2", "--tls-key", "k"],
+        ] {
+            assert!(Plan::try_parse_from(refused).is_err(), "{refused:?}");
+        }
     }
 }

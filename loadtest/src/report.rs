@@ -154,8 +154,8 @@ pub fn check_cpu(summaries: &[Summary], ratio_max: f64, by_bytes: bool) -> anyho
 
 impl Spread {
     fn of(rounds: Vec<Figures>) -> Self {
-        let each = |choose: fn(&mut Vec<f64>) -> Option<f64>| {
-            let columns = rounds.iter().map(Figures::to_array);
+        let each = |choose: fn(&mut [f64]) -> Option<f64>| {
+            let columns = rounds.iter().map(|round| round.to_array());
             let mut all: [Vec<f64>; COLUMNS] = Default::default();
             for row in columns {
                 for (column, figure) in all.iter_mut().zip(row) {
@@ -173,7 +173,7 @@ impl Spread {
     }
 }
 
-fn median(values: &mut Vec<f64>) -> Option<f64> {
+fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let above = *values.get(values.len() / 2)?;
     let below = *values.get(values.len().checked_sub(1)? / 2)?;
@@ -192,7 +192,7 @@ impl Figures {
     }
 
     /// In the order of [`HEADS`].
-    fn to_array(&self) -> [Option<f64>; COLUMNS] {
+    fn to_array(self) -> [Option<f64>; COLUMNS] {
         [
             self.requests_per_second,
             self.mib_per_second,

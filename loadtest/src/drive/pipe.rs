@@ -199,7 +199,7 @@ mod tests {
         let mut sent = Vec::new();
         for length in [0_u32, 1, 70_000, 3] {
             sent.extend(length.to_be_bytes());
-            sent.extend(std::iter::repeat_n(7, length as usize));
+            sent.extend(std::iter::repeat_n(7, length.try_into().unwrap()));
         }
         for step in [1, 3, 1000, 200_000] {
             let mut incoming = Incoming { memory: BytesMut::zeroed(16), filled: 0 };

@@ -69,7 +69,9 @@ pub fn run(listener: &TcpListener, contents: Contents) -> anyhow::Result<()> {
                 std::io::stderr().write_all(line.as_bytes()).ok();
             }
         };
-        std::thread::Builder::new().spawn(serve).context("cannot start a thread")?;
+        // A small stack, because there may be ten thousand of them.
+        let thread = std::thread::Builder::new().stack_size(256 * 1024);
+        thread.spawn(serve).context("cannot start a thread")?;
     }
 }
 

@@ -1,4 +1,5 @@
 //! One blocking connection that speaks Kafka's protocol: typed requests, or bytes as the caller made them.
+//! Encrypted or not.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,6 +11,9 @@ use kafka_protocol::messages::{
     RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::tls::Encryption;
 
 /// A login with SASL/PLAIN; at a gateway the password is a token.
 #[derive(Clone, Debug)]
@@ -20,10 +24,19 @@ pub struct PlainLogin {
     pub password: String,
 }
 
+/// The bytes of a connection, both ways.
+#[derive(Debug)]
+pub enum Stream {
+    /// As they are.
+    Plain(TcpStream),
+    /// Encrypted by TLS.
+    Encrypted(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
 /// A connection to one broker or gateway. Requests may be sent ahead; responses are read in order.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     client_id: StrBytes,
     correlation_id: i32,
     outgoing: BytesMut,
@@ -35,19 +48,43 @@ impl Connection {
     /// # Errors
     /// Where the connection is refused or not made within `patience`.
     pub fn open(address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, patience)
-            .with_context(|| format!("cannot connect to {address}"))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
-        let client_id = StrBytes::from_static_str("sluicegate-loadtest");
-        Ok(Self { stream, client_id, correlation_id: 0, outgoing: BytesMut::new() })
+        Ok(Self::over(Stream::Plain(dial(address, patience)?)))
     }
 
-    /// The socket itself, to close it half or to set its options.
+    /// Connects and encrypts, without logging in.
+    ///
+    /// # Errors
+    /// As [`Connection::open`], and where the handshake fails.
+    pub fn open_encrypted(
+        address: SocketAddr,
+        encryption: &Encryption,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
+        let mut stream = StreamOwned::new(encryption.begin()?, dial(address, patience)?);
+        while stream.conn.is_handshaking() {
+            stream
+                .conn
+                .complete_io(&mut stream.sock)
+                .with_context(|| format!("no TLS with {address}"))?;
+        }
+        Ok(Self::over(Stream::Encrypted(Box::new(stream))))
+    }
+
+    fn over(stream: Stream) -> Self {
+        let client_id = StrBytes::from_static_str("sluicegate-loadtest");
+        Self { stream, client_id, correlation_id: 0, outgoing: BytesMut::new() }
+    }
+
+    /// The socket itself, to close it half or to set its options; its bytes are the connection's where nothing encrypts.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.stream.socket()
+    }
+
+    /// Gives the bytes to somebody who reads and writes them without this.
+    #[must_use]
+    pub fn into_stream(self) -> Stream {
+        self.stream
     }
 
     /// Logs in by SASL/PLAIN.
@@ -93,7 +130,7 @@ impl Connection {
         let mut outgoing = std::mem::take(&mut self.outgoing);
         outgoing.clear();
         encode(&mut outgoing, self.correlation_id, &self.client_id, version, request)?;
-        let written = self.stream.write_all(&outgoing);
+        let written = self.stream.write_all(&outgoing).and_then(|()| self.stream.flush());
         self.outgoing = outgoing;
         written.context("cannot send")?;
         Ok(self.correlation_id)
@@ -113,7 +150,8 @@ impl Connection {
     /// # Errors
     /// As the socket's.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
     }
 
     /// Reads one frame, without its length.
@@ -129,6 +167,51 @@ impl Connection {
         let mut frame = vec![0; length];
         self.stream.read_exact(&mut frame)?;
         Ok(frame.into())
+    }
+}
+
+fn dial(address: SocketAddr, patience: Duration) -> anyhow::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&address, patience)
+        .with_context(|| format!("cannot connect to {address}"))?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(patience))?;
+    Ok(socket)
+}
+
+impl Stream {
+    /// The socket under it.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Encrypted(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, place: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(place),
+            Self::Encrypted(stream) => stream.read(place),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Encrypted(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Encrypted(stream) => stream.flush(),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Setup {
     pub broker_ports: Vec<(i32, SocketAddr)>,
     /// Console, API and metrics.
     pub admin: SocketAddr,
-    /// Whether clients connect by TLS: with `cert.pem` and `key.pem`, which the caller puts into the folder.
+    /// Whether clients connect by TLS: with what [`crate::tls::write_certificates`] has put into the folder.
     pub encrypted: bool,
     /// Shards, where not one for each core.
     pub shards: Option<u32>,

@@ -1,28 +1,28 @@
-//! The load: connections that each keep a number of requests under way, in a closed loop or at a given rate.
+//! The load: connections that each keep a number of requests under way (a closed loop), or that send each request when
+//! it is due (an open one).
 //!
 //! Every response is decoded and its error code looked at: a run through a gateway that refuses is not a fast run.
 
 mod lane;
+mod pipe;
+mod worker;
 
-use std::io::{BufReader, Write};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, ensure};
-use bytes::BytesMut;
-use hdrhistogram::Histogram;
+use anyhow::{anyhow, bail, ensure};
+use bytes::Bytes;
 use kafka_protocol::messages::CreateTopicsRequest;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::protocol::StrBytes;
 
-use crate::client::{Connection, PlainLogin};
-use crate::report::Run;
-use crate::requests::{METADATA_VERSION, PRODUCE_VERSION, metadata, produce, topic_name};
-use crate::usage::Usage;
-use crate::{frame, requests};
-use lane::Lane;
+use crate::report::{Latency, Run};
+use crate::requests::{METADATA_VERSION, PRODUCE_VERSION, batch, metadata, produce, topic_name};
+use crate::target::Target;
+use crate::usage::{Used, Watch, own_cpu_seconds};
+use worker::{Seen, work};
 
 /// What each request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -44,9 +44,10 @@ pub struct Load {
     pub work: Work,
     /// Connections, each with a thread of its own.
     pub connections: u32,
-    /// Requests under way on each connection.
+    /// Requests under way on each connection, where there is no rate.
     pub depth: u32,
-    /// Requests per second over all connections; as fast as they are answered where there is none.
+    /// Requests per second over all connections, however many are under way; as fast as they are answered where there
+    /// is none.
     pub rate: Option<u32>,
     /// Not measured: caches and compilers warm up.
     pub warm_up: Duration,
@@ -64,26 +65,16 @@ pub struct Load {
     pub fetch_bytes: i32,
     /// Acknowledgements that a produce waits for: 1 or -1.
     pub acks: i16,
+    /// The value of every record that is produced; text of `record_bytes` where there is none.
+    pub value: Option<Bytes>,
 }
 
-/// What is driven.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Its name in the report.
-    pub name: String,
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// How to log in, where it wants that.
-    pub login: Option<PlainLogin>,
-    /// The process under test, where its use of the machine is wanted.
-    pub pid: Option<u32>,
-}
-
-/// What one connection has seen.
-struct Seen {
-    latency_ns: Histogram<u64>,
-    requests: u64,
-    bytes: u64,
+impl Load {
+    /// The value of every record that is produced: what it is told, or text with some repetition, as documents have it.
+    pub(crate) fn value(&self) -> Bytes {
+        let text = || (0_u32..).flat_map(|number| format!("{number:x} ").into_bytes());
+        self.value.clone().unwrap_or_else(|| text().take(self.record_bytes).collect())
+    }
 }
 
 /// Drives `target` with `load` and returns what was measured.
@@ -92,16 +83,17 @@ struct Seen {
 /// Where a connection, a login or a request fails, or the process under test is gone.
 pub fn run(target: &Target, load: &Load) -> anyhow::Result<Run> {
     ensure!(load.connections > 0 && load.depth > 0, "no load at all");
+    let access = target.access()?;
     let phase = Arc::new(AtomicU8::new(WARMING));
     let ready = Arc::new(Barrier::new(usize::try_from(load.connections)? + 1));
     let mut workers = Vec::new();
     for number in 0..load.connections {
         // Connected here, so that a login that is refused ends the run instead of leaving others at the barrier.
-        let connection = connect(target)?;
+        let connection = access.connect(PATIENCE)?;
         let (load, phase, ready) = (load.clone(), Arc::clone(&phase), Arc::clone(&ready));
         workers.push(std::thread::Builder::new().spawn(move || {
             ready.wait();
-            let seen = work(&connection, &load, number, &phase);
+            let seen = work(connection, &load, number, &phase);
             // A connection that failed has nothing to add, and its error is told at once.
             if seen.is_err() {
                 phase.store(STOPPED, Ordering::Relaxed);
@@ -111,40 +103,38 @@ pub fn run(target: &Target, load: &Load) -> anyhow::Result<Run> {
     }
     ready.wait();
     let measured = measure(target, load, &phase);
-    phase.store(STOPPED, Ordering::Relaxed);
+    match measured {
+        // What was due in the time that was measured is waited for, or the slowest would be left out.
+        Ok(_) => advance(&phase, MEASURING, DRAINING),
+        Err(_) => phase.store(STOPPED, Ordering::Relaxed),
+    }
     let seen = join(workers)?;
-    let (seconds, before, after, resident_bytes_max) = measured?;
-    let cpu_seconds = before.zip(after).map(|(before, after)| after - before);
+    let (seconds, used, client_cpu_seconds) = measured?;
     Ok(Run {
-        target: target.name.clone(),
         seconds,
-        requests: seen.requests,
+        requests: Some(seen.requests),
         bytes: seen.bytes,
-        latency_ns: seen.latency_ns,
-        cpu_seconds,
-        resident_bytes_max,
+        latency: Latency::Measured(seen.latency_ns),
+        used,
+        client_cpu_seconds,
     })
 }
 
-type Measured = (f64, Option<f64>, Option<f64>, Option<u64>);
-
-/// Lets the connections warm up, then measures: seconds, CPU seconds before and after, the most memory seen.
-fn measure(target: &Target, load: &Load, phase: &AtomicU8) -> anyhow::Result<Measured> {
-    let usage = || target.pid.map(Usage::of).transpose();
+/// Lets the connections warm up, then measures: seconds, what the target used, CPU seconds of this process.
+fn measure(target: &Target, load: &Load, phase: &AtomicU8) -> anyhow::Result<(f64, Used, f64)> {
     pass(load.warm_up, phase, || Ok(()))?;
-    let before = usage()?;
+    let mut watch = Watch::begin(target.pid)?;
+    let cpu_before = own_cpu_seconds()?;
     let started = Instant::now();
-    // A connection that failed meanwhile has stopped the run; that must stay.
-    phase.compare_exchange(WARMING, MEASURING, Ordering::Relaxed, Ordering::Relaxed).ok();
-    let mut resident = before.map(|usage| usage.resident_bytes);
-    pass(load.duration, phase, || {
-        resident = resident.max(usage()?.map(|usage| usage.resident_bytes));
-        Ok(())
-    })?;
+    advance(phase, WARMING, MEASURING);
+    pass(load.duration, phase, || watch.look())?;
     let seconds = started.elapsed().as_secs_f64();
-    let after = usage()?;
-    let cpu = |usage: Option<Usage>| usage.map(|usage| usage.cpu_seconds);
-    Ok((seconds, cpu(before), cpu(after), resident))
+    Ok((seconds, watch.end()?, own_cpu_seconds()? - cpu_before))
+}
+
+/// The next phase; but where a connection that failed has stopped the run meanwhile, that stays.
+fn advance(phase: &AtomicU8, from: u8, to: u8) {
+    phase.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).ok();
 }
 
 /// Waits for `time`, or until the run is stopped, and looks around meanwhile.
@@ -175,104 +165,22 @@ fn join(workers: Vec<JoinHandle<anyhow::Result<Seen>>>) -> anyhow::Result<Seen> 
     Ok(all)
 }
 
-fn connect(target: &Target) -> anyhow::Result<Connection> {
-    let mut connection = Connection::open(target.address, PATIENCE)
-        .with_context(|| format!("target `{}`", target.name))?;
-    if let Some(login) = &target.login {
-        connection.login(login).with_context(|| format!("target `{}`", target.name))?;
-    }
-    Ok(connection)
-}
-
-/// One connection: fills its lanes, then each response makes room for the next request.
-fn work(
-    connection: &Connection,
-    load: &Load,
-    number: u32,
-    phase: &AtomicU8,
-) -> anyhow::Result<Seen> {
-    let mut stream = connection.stream();
-    let mut reader = BufReader::with_capacity(64 * 1024, stream);
-    let mut buffer = BytesMut::new();
-    let mut seen = Seen::new()?;
-    let mut pace = Pace::new(load);
-    let mut lanes = (0..load.depth)
-        .map(|depth| Lane::new(load, number * load.depth + depth))
-        .collect::<anyhow::Result<Vec<Lane>>>()?;
-    for lane in &mut lanes {
-        let started = pace.wait();
-        stream.write_all(lane.request(started)?)?;
-    }
-    loop {
-        for lane in &mut lanes {
-            let response = frame::read(&mut reader, &mut buffer)?.context("connection closed")?;
-            let ended = Instant::now();
-            let bytes = lane.check(response)?;
-            match phase.load(Ordering::Relaxed) {
-                WARMING => {}
-                MEASURING => seen.add(ended.duration_since(lane.started()), bytes)?,
-                _ => return Ok(seen),
-            }
-            let started = pace.wait();
-            stream.write_all(lane.request(started)?)?;
-        }
-    }
-}
-
-impl Seen {
-    fn new() -> anyhow::Result<Self> {
-        // One minute at most, three digits.
-        let latency_ns = Histogram::new_with_max(60_000_000_000, 3)?;
-        Ok(Self { latency_ns, requests: 0, bytes: 0 })
-    }
-
-    fn add(&mut self, latency: Duration, bytes: u64) -> anyhow::Result<()> {
-        self.latency_ns.saturating_record(u64::try_from(latency.as_nanos())?);
-        self.requests += 1;
-        self.bytes += bytes;
-        Ok(())
-    }
-}
-
-/// When the next request of a connection is due.
-struct Pace {
-    interval: Option<Duration>,
-    due: Instant,
-}
-
-impl Pace {
-    fn new(load: &Load) -> Self {
-        let rate = load.rate.filter(|rate| *rate > 0);
-        let interval = rate.map(|rate| Duration::from_secs(1) * load.connections / rate);
-        Self { interval, due: Instant::now() }
-    }
-
-    /// Waits until the next request is due, and says from when on its latency counts: from now where it is in time
-    /// (the sleep's own lateness is not the target's), from when it was due where an earlier answer was late.
-    fn wait(&mut self) -> Instant {
-        let Some(interval) = self.interval else { return Instant::now() };
-        let due = self.due;
-        self.due += interval;
-        match due.checked_duration_since(Instant::now()) {
-            Some(early) => {
-                std::thread::sleep(early);
-                Instant::now()
-            }
-            None => due,
-        }
-    }
-}
-
-/// Creates the load's topic where it does not exist, and fills each partition with `bytes` bytes of batches.
+/// Creates the load's topic where it does not exist, and fills its partitions evenly with at least `bytes` bytes of
+/// values.
 ///
 /// # Errors
 /// Where the topic cannot be created or written.
 pub fn fill(target: &Target, load: &Load, bytes: u64) -> anyhow::Result<()> {
-    let mut connection = connect(target)?;
+    let mut connection = target.access()?.connect(PATIENCE)?;
+    // The records bear an old timestamp; without this the broker would delete them within the minute.
+    let keep = CreatableTopicConfig::default()
+        .with_name(StrBytes::from_static_str("retention.ms"))
+        .with_value(Some(StrBytes::from_static_str("-1")));
     let topic = CreatableTopic::default()
         .with_name(topic_name(&load.topic))
         .with_num_partitions(load.partitions)
-        .with_replication_factor(1);
+        .with_replication_factor(1)
+        .with_configs(vec![keep]);
     let create = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
     let answer = connection.call(7, &create)?;
     let code = answer.topics.first().map_or(0, |topic| topic.error_code);
@@ -289,15 +197,23 @@ pub fn fill(target: &Target, load: &Load, bytes: u64) -> anyhow::Result<()> {
         ensure!(Instant::now() < deadline, "`{}` has no leaders", load.topic);
         std::thread::sleep(Duration::from_millis(20));
     }
-    let batch = requests::batch(std::iter::repeat_n(lane::filler(load), load.batch_records))?;
-    let rounds = bytes.div_ceil(u64::try_from(batch.len())?);
-    for _ in 0..rounds {
-        for partition in 0..load.partitions {
-            let request = produce(1, &[(&load.topic, partition, batch.clone())]);
-            let answer = connection.call(PRODUCE_VERSION, &request)?;
-            let topic = answer.responses.first().context("no answer for the topic")?;
-            let partition = topic.partition_responses.first().context("no partition")?;
-            ensure!(partition.error_code == 0, "produce failed: error {}", partition.error_code);
+    let value = load.value();
+    let batch = batch(std::iter::repeat_n(value.clone(), load.batch_records))?;
+    let batches: Vec<_> =
+        (0..load.partitions).map(|index| (load.topic.as_str(), index, batch.clone())).collect();
+    let request = produce(1, &batches);
+    let round_bytes = u64::try_from(value.len() * load.batch_records * batches.len())?;
+    let mut left = bytes.div_ceil(round_bytes.max(1));
+    while left > 0 {
+        let answer = connection.call(PRODUCE_VERSION, &request)?;
+        let partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+        match partitions.map(|partition| partition.error_code).find(|code| *code != 0) {
+            None => left -= 1,
+            // Metadata may name the leader of a new topic before the leader knows.
+            Some(NOT_LEADER) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Some(code) => bail!("cannot fill `{}`: error {code}", load.topic),
         }
     }
     Ok(())
@@ -305,13 +221,19 @@ pub fn fill(target: &Target, load: &Load, bytes: u64) -> anyhow::Result<()> {
 
 const WARMING: u8 = 0;
 const MEASURING: u8 = 1;
-const STOPPED: u8 = 2;
+/// Nothing more is due; what was measured is waited for.
+const DRAINING: u8 = 2;
+/// Somebody failed.
+const STOPPED: u8 = 3;
 
 /// How often memory is looked at; a guess, short against any run.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Longer than any request takes in good health.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Kafka's NOT_LEADER_OR_FOLLOWER.
+const NOT_LEADER: i16 = 6;
 
 /// Kafka's TOPIC_ALREADY_EXISTS.
 const TOPIC_EXISTS: i16 = 36;

@@ -4,23 +4,32 @@
 //! drive ──▶ process under test (gateway | relay) ──▶ broker (null broker | real Kafka)
 //! ```
 //!
-//! [`plan`] is the command line, [`client`] one Kafka connection, [`broker`] a broker that answers from memory,
-//! [`relay`] the floor that no gateway can beat by much, [`drive`] the load, [`report`] the figures, [`beside`] all of
-//! them started on one machine. The end-to-end tests under `tests/` use [`client`], [`requests`], [`token`] and
-//! [`config`] too. What comes over the wire is read with the `kafka-protocol` crate, which trusts its input: nothing
+//! [`plan`] is the command line, [`target`] what is driven, [`client`] one Kafka connection, [`broker`] a broker that
+//! answers from memory, [`relay`] the floor that no gateway can beat by much, [`drive`] the load, [`tools`] real clients
+//! in its place, [`compare`] several targets in rounds, [`report`] the figures, [`stage`] all of them as processes on one
+//! machine, for [`beside`] and [`idle`]. The end-to-end tests under `tests/` use [`client`], [`requests`], [`token`],
+//! [`config`], [`tls`], [`process`] and [`kafka`] too. What comes over the wire is read with the `kafka-protocol` crate, which trusts its input: nothing
 //! here belongs in front of strangers.
 
 pub mod beside;
 pub mod broker;
 pub mod client;
+pub mod compare;
 pub mod config;
 pub mod drive;
 pub mod frame;
+pub mod idle;
+pub mod kafka;
 pub mod plan;
+pub mod process;
 pub mod relay;
 pub mod report;
 pub mod requests;
+pub mod stage;
+pub mod target;
+pub mod tls;
 pub mod token;
+pub mod tools;
 pub mod usage;
 
 use std::io::Write;
@@ -28,18 +37,20 @@ use std::net::TcpListener;
 
 use anyhow::Context;
 
-use crate::plan::{BrokerPlan, Output, Plan};
-use crate::report::{Figures, Summary};
+use crate::plan::{BrokerPlan, Plan};
 
 /// Does what the command line says; figures go to `out`.
 ///
 /// # Errors
 /// Whatever ends it before its time.
 pub fn run(plan: Plan, out: &mut impl Write) -> anyhow::Result<()> {
+    idle::raise_files_max()?;
     match plan {
         Plan::Relay(plan) => {
             let listener = TcpListener::bind(plan.listen).context("cannot listen")?;
-            relay::run(&listener, plan.to, plan.buffer_bytes)
+            let encryption = plan.tls_certificate.zip(plan.tls_key);
+            let encryption = encryption.map(|(certificate, key)| tls::server(&certificate, &key));
+            relay::run(&listener, plan.to, plan.buffer_bytes, encryption.transpose()?)
         }
         Plan::Broker(plan) => {
             let listener = TcpListener::bind(plan.listen).context("cannot listen")?;
@@ -47,64 +58,34 @@ pub fn run(plan: Plan, out: &mut impl Write) -> anyhow::Result<()> {
         }
         Plan::Fill(plan) => {
             let bytes = plan.mebibytes * 1024 * 1024;
-            drive::fill(&plan.target.resolve()?, &plan.load.load()?, bytes)
+            drive::fill(&plan.target, &plan.load.load()?, bytes)
         }
         Plan::Drive(plan) => {
-            let target = plan.target.resolve()?;
-            let figures = vec![drive::run(&target, &plan.load.load()?)?.figures()];
-            print(out, &report::summarize(&[&target.name], &[figures]), plan.output)
+            let figures = vec![drive::run(&plan.target, &plan.load.load()?)?.figures()];
+            let summaries = report::summarize(&[&plan.target.name], &[figures]);
+            compare::print(out, &summaries, plan.output)
         }
         Plan::Compare(plan) => {
-            let targets = plan.targets.iter().map(plan::TargetPlan::resolve);
-            let targets = targets.collect::<anyhow::Result<Vec<_>>>()?;
-            let summaries = compare(&targets, &plan.load.load()?, plan.rounds)?;
-            print(out, &summaries, plan.output)
+            compare::run(&plan.targets, &plan.load.load()?, &plan.comparison, out)
         }
         Plan::Beside(plan) => {
-            let summaries = beside::run(&plan)?;
-            print(out, &summaries, plan.output)
+            let load = plan.load.load()?;
+            let beside = beside::start(&plan, &load)?;
+            compare::run(&beside.targets, &load, &plan.comparison, out)
         }
+        Plan::Idle(plan) => idle::print(out, &idle::run(&plan)?, plan.output),
     }
-}
-
-/// Drives all targets in each round, another first each time, so that what the machine does meanwhile hits all alike.
-fn compare(
-    targets: &[drive::Target],
-    load: &drive::Load,
-    rounds: usize,
-) -> anyhow::Result<Vec<Summary>> {
-    let mut all = Vec::new();
-    for round in 0..rounds {
-        let mut figures = vec![Figures::default(); targets.len()];
-        for turn in 0..targets.len() {
-            let index = (round + turn) % targets.len();
-            if let (Some(target), Some(place)) = (targets.get(index), figures.get_mut(index)) {
-                *place = drive::run(target, load)?.figures();
-            }
-        }
-        all.push(figures);
-    }
-    let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
-    Ok(report::summarize(&names, &all))
 }
 
 fn contents(plan: BrokerPlan) -> anyhow::Result<broker::Contents> {
-    let value = plan.value_file.map(std::fs::read).transpose().context("cannot read the value")?;
+    let value = plan::read_value(plan.value_file.as_deref())?;
     Ok(broker::Contents {
         topics: plan.topics,
         partitions: plan.partitions,
         record_bytes: plan.record_bytes,
         batch_records: plan.batch_records,
-        value: value.map(Into::into),
+        value,
         batch: None,
         advertised: plan.advertise.unwrap_or(plan.listen),
     })
-}
-
-fn print(out: &mut impl Write, summaries: &[Summary], output: Output) -> anyhow::Result<()> {
-    match output {
-        Output::Table => write!(out, "{}", report::table(summaries))?,
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(summaries)?)?,
-    }
-    Ok(())
 }

@@ -1,16 +1,16 @@
 //! The command line: what to run, against whom, how much.
 
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
+use bytes::Bytes;
 use clap::{Args, Parser, ValueEnum};
 
-use crate::client::PlainLogin;
-use crate::drive::{Load, Target, Work};
+use crate::drive::{Load, Work};
 use crate::relay;
+use crate::target::Target;
 
 /// Load for a Kafka gateway, and what to compare it with.
 #[derive(Debug, Parser)]
@@ -26,8 +26,10 @@ pub enum Plan {
     Drive(DrivePlan),
     /// Drive several targets in turns, another first in each round, and print medians and ratios.
     Compare(ComparePlan),
-    /// Start null broker, relay and gateway on this machine, and compare them.
+    /// Start a broker, relays and gateways on this machine, and compare them.
     Beside(BesidePlan),
+    /// Start null broker and gateway on this machine, and hold many connections that do nothing.
+    Idle(IdlePlan),
 }
 
 /// Options of `relay`.
@@ -42,6 +44,12 @@ pub struct RelayPlan {
     /// Bytes of one read at most.
     #[arg(long, default_value_t = relay::BUFFER_BYTES)]
     pub buffer_bytes: usize,
+    /// Speak TLS to clients, with this certificate chain (PEM).
+    #[arg(long, requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The key of the certificate (PEM).
+    #[arg(long, requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
 }
 
 /// Options of `broker`.
@@ -79,10 +87,11 @@ pub struct LoadPlan {
     /// Connections.
     #[arg(long, default_value_t = 4)]
     pub connections: u32,
-    /// Requests under way on each connection.
-    #[arg(long, default_value_t = 1)]
+    /// Requests under way on each connection (closed loop).
+    #[arg(long, default_value_t = 1, conflicts_with = "rate")]
     pub depth: u32,
-    /// Requests per second over all connections; as fast as they are answered without it.
+    /// Requests per second over all connections, sent when they are due, however many are under way; latency counts
+    /// from then (open loop, no coordinated omission).
     #[arg(long)]
     pub rate: Option<u32>,
     /// Seconds that are not measured.
@@ -109,15 +118,18 @@ pub struct LoadPlan {
     /// Acknowledgements that a produce waits for: 1 or -1.
     #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
     pub acks: i16,
+    /// A file whose content is the value of every record.
+    #[arg(long)]
+    pub value_file: Option<PathBuf>,
 }
 
 /// Options of `fill`.
 #[derive(Args, Debug)]
 pub struct FillPlan {
-    /// `name=host:port`, with `,username=…,password=…` or `,token-file=…` where it wants a login.
-    pub target: TargetPlan,
-    /// How much to write to each partition, in MiB.
-    #[arg(long, default_value_t = 64)]
+    /// As for `compare`.
+    pub target: Target,
+    /// How much to write to the topic, in MiB.
+    #[arg(long, default_value_t = 1024)]
     pub mebibytes: u64,
     /// Topic, partitions and batches.
     #[command(flatten)]
@@ -127,8 +139,8 @@ pub struct FillPlan {
 /// Options of `drive`.
 #[derive(Args, Debug)]
 pub struct DrivePlan {
-    /// `name=host:port`, with `,pid=…` to measure a process, `,username=…,password=…` or `,token-file=…` to log in.
-    pub target: TargetPlan,
+    /// As for `compare`.
+    pub target: Target,
     /// The load.
     #[command(flatten)]
     pub load: LoadPlan,
@@ -140,15 +152,33 @@ pub struct DrivePlan {
 /// Options of `compare`.
 #[derive(Args, Debug)]
 pub struct ComparePlan {
-    /// Targets as for `drive`; the others are told beside the first.
+    /// `name=host:port[,pid=N][,property=value…]`: a pid to measure a process on this machine, and properties of a Kafka
+    /// client under their standard names: security.protocol, sasl.mechanism, sasl.username, sasl.password,
+    /// ssl.ca.location (PEM); and sasl.password.file, a file that holds the password, such as a token. The others are
+    /// told beside the first.
     #[arg(required = true)]
-    pub targets: Vec<TargetPlan>,
-    /// How often each target has its turn.
-    #[arg(long, default_value_t = 5)]
-    pub rounds: usize,
+    pub targets: Vec<Target>,
     /// The load.
     #[command(flatten)]
     pub load: LoadPlan,
+    /// The comparison.
+    #[command(flatten)]
+    pub comparison: ComparisonPlan,
+}
+
+/// How targets are compared: the same for `compare` and `beside`.
+#[derive(Args, Clone, Debug)]
+pub struct ComparisonPlan {
+    /// How often each target has its turn.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Fail where a target needs more than this many times the CPU of the first target, in the median of the rounds:
+    /// per GiB, or per request where the work is small requests.
+    #[arg(long)]
+    pub cpu_ratio_max: Option<f64>,
+    /// Kafka's programs and real clients.
+    #[command(flatten)]
+    pub tools: ToolPlan,
     /// How to print the figures.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
@@ -160,24 +190,55 @@ pub struct BesidePlan {
     /// The gateway's program; the one beside this program without it.
     #[arg(long)]
     pub gateway: Option<PathBuf>,
-    /// What the gateway records of payloads; may be repeated, for a gateway each.
-    #[arg(long = "payload", value_enum, default_values = ["none", "delivered"])]
-    pub payloads: Vec<Payload>,
+    /// What to compare, in a list with commas; the others are told beside the first.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "relay,gateway,gateway-payload"
+    )]
+    pub targets: Vec<Kind>,
+    /// What stands behind them.
+    #[arg(long, value_enum, default_value = "null")]
+    pub broker: BrokerKind,
     /// Shards of the gateway.
     #[arg(long, default_value_t = 1)]
     pub shards: u32,
     /// Mask rules for the gateway, as a YAML file; the clients see no label in clear then.
     #[arg(long)]
     pub masks: Option<PathBuf>,
-    /// A file whose content is the value of every record that the null broker holds.
-    #[arg(long)]
-    pub value_file: Option<PathBuf>,
-    /// How often each target has its turn.
-    #[arg(long, default_value_t = 3)]
-    pub rounds: usize,
     /// The load.
     #[command(flatten)]
     pub load: LoadPlan,
+    /// The comparison.
+    #[command(flatten)]
+    pub comparison: ComparisonPlan,
+}
+
+/// Options of `idle`.
+#[derive(Args, Debug)]
+pub struct IdlePlan {
+    /// The gateway's program; the one beside this program without it.
+    #[arg(long)]
+    pub gateway: Option<PathBuf>,
+    /// Connections to hold.
+    #[arg(long, default_value_t = 10_000)]
+    pub connections: u32,
+    /// Identities among which they are divided, with a token each.
+    #[arg(long, default_value_t = 100)]
+    pub sessions: u32,
+    /// Connect by TLS.
+    #[arg(long)]
+    pub tls: bool,
+    /// Shards of the gateway; one for each core without it.
+    #[arg(long)]
+    pub shards: Option<u32>,
+    /// Seconds of idling, and of the active load before and beside it.
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+    /// Requests per second of the active load.
+    #[arg(long, default_value_t = 500)]
+    pub rate: u32,
     /// How to print the figures.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
@@ -192,95 +253,85 @@ pub enum Output {
     Json,
 }
 
-/// What a gateway keeps of the records that it delivers.
+/// Options for Kafka's own programs and for real clients.
+#[derive(Args, Clone, Debug)]
+pub struct ToolPlan {
+    /// Who moves the records. A real client is one client that moves `--mebibytes`: `--connections`, `--depth`, `--rate`
+    /// and `--seconds` are the driver's, and it warms up in one round more unless `--warm-up` is 0.
+    #[arg(long, value_enum, default_value = "driver")]
+    pub client: Client,
+    /// The folder whose `libs` holds Kafka's jars.
+    #[arg(long, env = "SLUICEGATE_KAFKA_HOME")]
+    pub kafka_home: Option<PathBuf>,
+    /// How much a real client moves in a run, and how much `beside --broker kafka` fills the topic with, in MiB.
+    #[arg(long, default_value_t = 1024)]
+    pub mebibytes: u64,
+    /// How long Java's producer waits for more records, in milliseconds; the default is its own.
+    #[arg(long, default_value_t = 5)]
+    pub linger_ms: u32,
+}
+
+/// Who moves the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Payload {
-    /// Who read what, without the records.
-    None,
-    /// The records too.
-    Delivered,
+pub enum Client {
+    /// This program.
+    Driver,
+    /// kcat, which stands on librdkafka; it consumes.
+    Kcat,
+    /// The performance tools of Kafka's Java client, of `--kafka-home`; they consume (in a group, which the null broker
+    /// does not speak) and produce.
+    Java,
 }
 
-/// A target as named on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetPlan {
-    name: String,
-    address: String,
-    pid: Option<u32>,
-    username: Option<String>,
-    secret: Option<Secret>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Secret {
-    Password(String),
-    TokenFile(PathBuf),
-}
-
-impl FromStr for TargetPlan {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let mut parts = text.split(',');
-        let (name, address) = parts
-            .next()
-            .and_then(|first| first.split_once('='))
-            .with_context(|| format!("`{text}` does not begin with name=host:port"))?;
-        let mut target = Self {
-            name: name.to_owned(),
-            address: address.to_owned(),
-            pid: None,
-            username: None,
-            secret: None,
-        };
-        for part in parts {
-            let (key, value) =
-                part.split_once('=').with_context(|| format!("`{part}` is not key=value"))?;
-            match key {
-                "pid" => target.pid = Some(value.parse().context("pid is not a number")?),
-                "username" => target.username = Some(value.to_owned()),
-                "password" => target.secret = Some(Secret::Password(value.to_owned())),
-                "token-file" => target.secret = Some(Secret::TokenFile(value.into())),
-                _ => bail!("`{key}` is none of pid, username, password, token-file"),
-            }
-        }
-        Ok(target)
+impl ToolPlan {
+    /// `mebibytes` in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.mebibytes.saturating_mul(1024 * 1024)
     }
 }
 
-impl TargetPlan {
-    /// Looks up the address and reads the token.
-    ///
-    /// # Errors
-    /// Where the host has no address or the file cannot be read.
-    pub fn resolve(&self) -> anyhow::Result<Target> {
-        let mut addresses = self
-            .address
-            .to_socket_addrs()
-            .with_context(|| format!("`{}` is not host:port", self.address))?;
-        let address = addresses.next().ok_or_else(|| anyhow!("`{}` is nowhere", self.address))?;
-        let password = match &self.secret {
-            None => None,
-            Some(Secret::Password(password)) => Some(password.clone()),
-            Some(Secret::TokenFile(file)) => {
-                let token = std::fs::read_to_string(file)
-                    .with_context(|| format!("cannot read {}", file.display()))?;
-                Some(token.trim().to_owned())
-            }
-        };
-        let login = password.map(|password| {
-            let username = self.username.clone().unwrap_or_else(|| "loadtest".to_owned());
-            PlainLogin { username, password }
-        });
-        Ok(Target { name: self.name.clone(), address, login, pid: self.pid })
+/// What `beside` can start and compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The broker itself.
+    Direct,
+    /// A relay that knows no protocol.
+    Relay,
+    /// The same with TLS to the client.
+    RelayTls,
+    /// The gateway, which records who read and wrote what.
+    Gateway,
+    /// The gateway as it is by default: it records the record batches too.
+    GatewayPayload,
+    /// The gateway with TLS to the client.
+    GatewayTls,
+    /// The gateway with TLS to the client, recording record batches.
+    GatewayTlsPayload,
+}
+
+impl Kind {
+    /// As on the command line.
+    #[must_use]
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
+}
+
+/// A broker that `beside` can start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BrokerKind {
+    /// The null broker.
+    Null,
+    /// Real Apache Kafka, one node.
+    Kafka,
 }
 
 impl LoadPlan {
     /// The load in checked units.
     ///
     /// # Errors
-    /// Where a time is negative or no number.
+    /// Where a time is negative or no number, or the value cannot be read.
     pub fn load(&self) -> anyhow::Result<Load> {
         let time = |seconds: f64| {
             Duration::try_from_secs_f64(seconds).with_context(|| format!("`{seconds}` seconds"))
@@ -298,35 +349,24 @@ impl LoadPlan {
             batch_records: self.batch_records,
             fetch_bytes: self.fetch_bytes,
             acks: self.acks,
+            value: read_value(self.value_file.as_deref())?,
         })
     }
+}
+
+/// The content of a file that is the value of every record.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read_value(file: Option<&Path>) -> anyhow::Result<Option<Bytes>> {
+    let Some(file) = file else { return Ok(None) };
+    let value = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Some(value.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn targets_are_read_or_refused() {
-        for (text, wanted) in [
-            ("relay=127.0.0.1:1", Ok(("relay", None))),
-            ("gw=localhost:9092,pid=12,username=a,password=b=c", Ok(("gw", Some(("a", "b=c"))))),
-            ("gw=127.0.0.1:1,password=p", Ok(("gw", Some(("loadtest", "p"))))),
-            ("127.0.0.1:1", Err(())),
-            ("x=127.0.0.1:1,pid=y", Err(())),
-            ("x=127.0.0.1:1,what=y", Err(())),
-            ("x=nowhere", Err(())),
-            ("x=127.0.0.1:1,token-file=/no/such/file", Err(())),
-        ] {
-            let target = text.parse::<TargetPlan>().and_then(|plan| plan.resolve());
-            let read = target.as_ref().map_err(|_| ()).map(|target| {
-                let login = target.login.as_ref();
-                let login = login.map(|login| (login.username.as_str(), login.password.as_str()));
-                (target.name.as_str(), login)
-            });
-            assert_eq!(read, wanted, "{text}");
-        }
-    }
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -336,5 +376,19 @@ mod tests {
         let Plan::Compare(plan) = Plan::try_parse_from(line).unwrap() else { panic!() };
         assert_eq!(plan.targets.len(), 2);
         assert_eq!(plan.load.load().unwrap().acks, -1);
+        let line = ["x", "beside", "--targets", "relay-tls,gateway-tls", "--client", "java"];
+        let Plan::Beside(plan) = Plan::try_parse_from(line).unwrap() else { panic!() };
+        assert_eq!(plan.targets, [Kind::RelayTls, Kind::GatewayTls]);
+        assert_eq!(
+            plan.targets.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(","),
+            line[3]
+        );
+        for refused in [
+            ["x", "compare", "a=127.0.0.1:1,username=b"].as_slice(),
+            &["x", "drive", "a=127.0.0.1:1", "--rate", "10", "--depth", "2"],
+            &["x", "relay", "--listen", "127.0.0.1:1", "--to", "127.0.0.1:2", "--tls-key", "k"],
+        ] {
+            assert!(Plan::try_parse_from(refused).is_err(), "{refused:?}");
+        }
     }
 }

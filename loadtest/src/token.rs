@@ -10,6 +10,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::{Value, json};
 
 /// An ES256 key and the name under which it signs.
+#[derive(Debug)]
 pub struct Issuer {
     url: String,
     key_id: String,

@@ -1,6 +1,4 @@
-//! One request under way at a time: made, sent, its answer checked, and made again.
-
-use std::time::Instant;
+//! The requests to one partition: made, and their answers checked.
 
 use anyhow::{Context, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -14,29 +12,26 @@ use crate::requests::{
     fetch, list_offsets, metadata, produce,
 };
 
-/// One place in a connection's pipeline, bound to one partition.
+/// What one connection asks of one partition.
 pub(super) struct Lane {
     work: Work,
     topic: String,
     partition: i32,
     bounds: FetchBounds,
     client_id: StrBytes,
-    /// The request as sent last; all but a fetch stays the same apart from its correlation id.
+    /// The request, but for its correlation id; empty where it is a fetch, which differs each time.
     frame: BytesMut,
-    correlation_id: i32,
     /// Where the next fetch begins.
     offset: i64,
-    started: Instant,
 }
 
 impl Lane {
-    pub(super) fn new(load: &Load, number: u32) -> anyhow::Result<Self> {
-        let partition = i32::try_from(number)?.rem_euclid(load.partitions.max(1));
+    pub(super) fn new(load: &Load, partition: i32) -> anyhow::Result<Self> {
         let client_id = StrBytes::from_static_str("sluicegate-loadtest");
         let mut frame = BytesMut::new();
         match load.work {
             Work::Produce => {
-                let batch = batch(std::iter::repeat_n(filler(load), load.batch_records))?;
+                let batch = batch(std::iter::repeat_n(load.value(), load.batch_records))?;
                 let request = produce(load.acks, &[(&load.topic, partition, batch)]);
                 encode(&mut frame, 0, &client_id, PRODUCE_VERSION, &request)?;
             }
@@ -57,37 +52,34 @@ impl Lane {
             bounds: FetchBounds { wait_ms_max: 500, bytes_min: 1, bytes_max: load.fetch_bytes },
             client_id,
             frame,
-            correlation_id: 0,
             offset: 0,
-            started: Instant::now(),
         })
     }
 
-    /// The next request, as a frame; its latency counts from `started`.
-    pub(super) fn request(&mut self, started: Instant) -> anyhow::Result<&[u8]> {
-        self.started = started;
-        self.correlation_id = self.correlation_id.wrapping_add(1);
+    /// Appends the next request, as a frame. A fetch that is made before the last one is answered reads the same again.
+    pub(super) fn request(
+        &mut self,
+        correlation_id: i32,
+        outgoing: &mut BytesMut,
+    ) -> anyhow::Result<()> {
         if self.work == Work::Consume {
             let request = fetch(self.bounds, &[(&self.topic, self.partition, self.offset)]);
-            self.frame.clear();
-            let frame = &mut self.frame;
-            encode(frame, self.correlation_id, &self.client_id, FETCH_VERSION, &request)?;
-        } else {
-            // Behind length, API key and version.
-            let mut place = self.frame.get_mut(8..12).context("a frame without header")?;
-            place.put_i32(self.correlation_id);
+            return encode(outgoing, correlation_id, &self.client_id, FETCH_VERSION, &request);
         }
-        Ok(&self.frame)
-    }
-
-    /// When the request under way began.
-    pub(super) fn started(&self) -> Instant {
-        self.started
+        // Behind length, API key and version.
+        let mut place = self.frame.get_mut(8..12).context("a frame without header")?;
+        place.put_i32(correlation_id);
+        outgoing.extend_from_slice(&self.frame);
+        Ok(())
     }
 
     /// Checks the response and returns the bytes that count: those of the direction that carries records, or of the
     /// response.
-    pub(super) fn check(&mut self, mut response: Bytes) -> anyhow::Result<u64> {
+    pub(super) fn check(
+        &mut self,
+        correlation_id: i32,
+        mut response: Bytes,
+    ) -> anyhow::Result<u64> {
         let received = response.len();
         let (id, error, counted) = match self.work {
             Work::Produce => {
@@ -117,7 +109,7 @@ impl Lane {
                 (id, topic.error_code, received)
             }
         };
-        ensure!(id == self.correlation_id, "answer {id} instead of {}", self.correlation_id);
+        ensure!(id == correlation_id, "answer {id} instead of {correlation_id}");
         ensure!(error == 0, "{:?} refused with error {error}", self.work);
         Ok(u64::try_from(counted)?)
     }
@@ -150,10 +142,4 @@ pub(super) fn next_offset(mut records: &[u8]) -> Option<i64> {
 
 fn integer<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
-}
-
-/// The value of every record that is produced: text with some repetition, as documents have it.
-pub(super) fn filler(load: &Load) -> Bytes {
-    let text = (0_u32..).flat_map(|number| format!("{number:x} ").into_bytes());
-    text.take(load.record_bytes).collect()
 }

@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer as Authority, KeyPair};
 use sluicegate_loadtest::client::PlainLogin;
 use sluicegate_loadtest::config::{self, PERMIT_ALL};
+use sluicegate_loadtest::process::Process;
+use sluicegate_loadtest::tls;
 use tempfile::TempDir;
 
 use super::kafka::{GATEWAY_USER, Kafka, login_of};
-use super::process::Process;
 use super::tokens::Issuer;
 use super::{PATIENCE, free_addresses};
 
@@ -78,7 +78,7 @@ impl Gateway {
         let issuer = Issuer::new();
         let folder = directory.path();
         if setup.encrypted {
-            certificates(folder);
+            tls::write_certificates(folder).unwrap();
         }
         let written = config::Setup {
             broker: setup.broker.unwrap_or(kafka.guarded()),
@@ -111,7 +111,7 @@ impl Gateway {
 
     /// The PEM file of the authority that signed its certificate, where it speaks TLS.
     pub fn authority(&self) -> Option<PathBuf> {
-        self.setup.encrypted.then(|| self.folder().join("ca.pem"))
+        self.setup.encrypted.then(|| self.folder().join(tls::AUTHORITY_FILE))
     }
 
     /// Replaces the policies, at once and whole.
@@ -157,7 +157,7 @@ fn launch(folder: &Path, admin: SocketAddr) -> Process {
         "--config".into(),
         folder.join("sluicegate.yaml").into_os_string(),
     ];
-    let process = Process::start("sluicegate", command, folder);
+    let process = Process::start("sluicegate", &command, Some(folder)).unwrap();
     let deadline = Instant::now() + PATIENCE;
     // Its log says `ready`; where its log level hides that, the admin port does.
     while process.await_line("ready", Duration::from_millis(100)).is_none() && !is_ready(admin) {
@@ -176,21 +176,4 @@ fn is_ready(admin: SocketAddr) -> bool {
     stream.write_all(request.as_bytes()).is_ok()
         && stream.read_to_string(&mut answer).is_ok()
         && answer.starts_with("HTTP/1.1 200")
-}
-
-/// An authority and a certificate of the gateway, as `ca.pem`, `cert.pem` and `key.pem`.
-fn certificates(folder: &Path) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // OpenSSL takes a certificate with its issuer's name for self-signed.
-    authority.distinguished_name.push(DnType::CommonName, "authority of a test");
-    let authority_key = KeyPair::generate().unwrap();
-    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
-    let authority = Authority::new(authority, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-    std::fs::write(folder.join("ca.pem"), authority_pem).unwrap();
-    std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
-    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
 }

@@ -1,11 +1,9 @@
 //! Real Apache Kafka: one broker in KRaft mode with Kafka's own authorizer, from the jars of `make setup`.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -16,9 +14,10 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use sluicegate_loadtest::client::{Connection, PlainLogin};
+use sluicegate_loadtest::kafka;
+use sluicegate_loadtest::process::Process;
 use tempfile::TempDir;
 
-use super::process::Process;
 use super::{PATIENCE, START_PATIENCE, free_addresses};
 
 /// Where a listener that clients must never learn of lives: another loopback address than everything else here.
@@ -155,44 +154,23 @@ impl Node {
         let directory = tempfile::Builder::new().prefix("sluicegate-kafka-").tempdir().unwrap();
         let [open] = free_addresses("127.0.0.1");
         let [guarded] = free_addresses(HIDDEN_HOST);
-        let folder = directory.path();
-        let properties = folder.join("server.properties");
-        let text = server_properties(folder, id, [open, guarded, controller]);
-        std::fs::write(&properties, text).unwrap();
-        std::fs::write(folder.join("log4j2.properties"), LOGGING).unwrap();
-        format_storage(home, folder, &properties, id);
-        let mut serve = java(home, folder, "-Xmx512m", "kafka.Kafka");
-        serve.push(properties.into_os_string());
-        let process = Process::start("kafka", serve, folder);
-        let ready = process.await_line("Kafka Server started", START_PATIENCE);
-        assert!(ready.is_some(), "Kafka did not start:\n{}", process.log());
+        // Users are part of the controller's first snapshot.
+        let mechanisms: &[&str] = if id == 1 { &["SCRAM-SHA-256", "SCRAM-SHA-512"] } else { &[] };
+        let format_arguments = mechanisms.iter().flat_map(|mechanism| {
+            let password = password_of(GATEWAY_USER);
+            let user = format!("{mechanism}=[name={GATEWAY_USER},password={password}]");
+            ["--add-scram".to_owned(), user]
+        });
+        let node = kafka::Node {
+            home,
+            folder: directory.path(),
+            heap: "-Xmx512m",
+            properties: server_properties(id, [open, guarded, controller]),
+            format_arguments: format_arguments.collect(),
+        };
+        let process = node.start(START_PATIENCE).unwrap();
         Self { process, open, guarded, _directory: directory }
     }
-}
-
-/// The command line of one of Kafka's programs.
-fn java(home: &Path, folder: &Path, memory: &str, main: &str) -> Vec<OsString> {
-    let mut logging = OsString::from("-Dlog4j2.configurationFile=");
-    logging.push(folder.join("log4j2.properties"));
-    let libraries = home.join("libs").join("*").into_os_string();
-    let options = ["java", "-XX:+UseSerialGC", memory].map(OsString::from);
-    [options.to_vec(), vec![logging, "-cp".into(), libraries, main.into()]].concat()
-}
-
-fn format_storage(home: &Path, folder: &Path, properties: &Path, id: i32) {
-    let mut format = java(home, folder, "-Xmx128m", "kafka.tools.StorageTool");
-    // The compiler's second tier pays only in long runs, and formatting is short.
-    format.insert(1, "-XX:TieredStopAtLevel=1".into());
-    format.extend(["format", "-t", "SluicegateTestClusterA", "-c"].map(OsString::from));
-    format.push(properties.into());
-    // Users are part of the controller's first snapshot.
-    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"].iter().filter(|_| id == 1) {
-        let password = password_of(GATEWAY_USER);
-        format.push("--add-scram".into());
-        format.push(format!("{mechanism}=[name={GATEWAY_USER},password={password}]").into());
-    }
-    let output = Command::new(&format[0]).args(&format[1..]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Kinds of resource of Kafka's ACLs, by their numbers on the wire.
@@ -232,10 +210,9 @@ pub fn home() -> Option<PathBuf> {
 }
 
 fn server_properties(
-    directory: &Path,
     id: i32,
     [open, guarded, controller]: [SocketAddr; 3],
-) -> String {
+) -> BTreeMap<&'static str, String> {
     let (roles, controller_listener) = match id {
         1 => ("broker,controller", format!(",CONTROLLER://{controller}")),
         _ => ("broker", String::new()),
@@ -245,11 +222,9 @@ fn server_properties(
         write!(users, " user_{user}=\"{}\"", password_of(user)).unwrap();
     }
     let login = "org.apache.kafka.common.security";
-    let log = directory.join("log").display().to_string();
-    let properties = BTreeMap::from([
+    BTreeMap::from([
         ("process.roles", roles.to_owned()),
         ("node.id", id.to_string()),
-        ("log.dirs", log),
         ("controller.quorum.voters", format!("1@{controller}")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
         ("listeners", format!("OPEN://{open},GUARDED://{guarded}{controller_listener}")),
@@ -277,39 +252,8 @@ fn server_properties(
             "org.apache.kafka.metadata.authorizer.StandardAuthorizer".to_owned(),
         ),
         ("super.users", "User:ANONYMOUS;User:gateway;User:alice".to_owned()),
-    ]);
-    let mut text = SERVER.to_owned();
-    for (name, value) in properties {
-        writeln!(text, "{name}={value}").unwrap();
-    }
-    text
+    ])
 }
 
 /// Patience for things that a broker does by itself, such as electing leaders.
 pub const SETTLING: Duration = Duration::from_secs(20);
-
-/// What does not depend on the run: one replica of everything, few partitions, no waiting for members.
-const SERVER: &str = "\
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=2
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=2
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-share.coordinator.state.topic.num.partitions=1
-group.initial.rebalance.delay.ms=0
-auto.create.topics.enable=false
-num.network.threads=2
-num.io.threads=4
-log.cleaner.enable=false
-";
-
-const LOGGING: &str = "\
-rootLogger.level=INFO
-rootLogger.appenderRef.out.ref=out
-appender.out.type=Console
-appender.out.name=out
-appender.out.layout.type=PatternLayout
-appender.out.layout.pattern=%d{HH:mm:ss,SSS} %p %c{1} %m%n
-";

@@ -4,7 +4,6 @@ pub mod clients;
 pub mod front;
 pub mod gateway;
 pub mod kafka;
-pub mod process;
 pub mod records;
 pub mod tokens;
 

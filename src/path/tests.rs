@@ -23,7 +23,7 @@ use crate::kafka::batch::write::{NewBatch, NewRecord};
 
 const TOPIC: &str = "payments";
 const PERMIT: &str = "@id(\"p\") permit (principal, action in [Action::\"Read\", Action::\"Write\", Action::\"Describe\"], \
-                      resource == Topic::\"payments\");";
+                      resource in Topic::\"payments\");";
 
 /// A request and its answer, as frames; the answer is to request 1.
 struct Turn {

@@ -41,7 +41,7 @@ use crate::config::{Config, Issuer, Jwks, RecordSync, TlsFiles};
 use crate::console::{self, ConsoleError};
 use crate::control::Control;
 use crate::path::record::RecordLog;
-use crate::shard::{Command, Shard, Shared};
+use crate::shard::{Command, Fuse, Shard, Shared};
 use crate::store::StoreThread;
 use crate::{clock, limits};
 
@@ -195,17 +195,6 @@ impl Gateway {
     #[must_use]
     pub fn runtime(&self) -> &tokio::runtime::Handle {
         self.control.0.runtime()
-    }
-}
-
-/// A panic in a shard ends the process: its connections would hang, and what it was doing is unknown.
-struct Fuse;
-
-impl Drop for Fuse {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::process::abort();
-        }
     }
 }
 

@@ -11,8 +11,11 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsAcceptor;
 use futures_rustls::server::TlsStream;
 use glommio::net::TcpStream;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{SockRef, TcpKeepalive};
 
 use crate::buffers::ReadBuffer;
+use crate::limits;
 
 /// A connection to a client or a broker. Reading and writing go on side by side, from two tasks of one shard.
 ///
@@ -35,7 +38,7 @@ impl Socket {
     ///
     /// The system's, where the socket has gone already.
     pub fn plain(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+        tune(&stream)?;
         Ok(Self { stream: RefCell::new(Stream::Plain(stream)) })
     }
 
@@ -45,7 +48,7 @@ impl Socket {
     ///
     /// The system's or the handshake's.
     pub async fn accept_tls(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+        tune(&stream)?;
         let stream = acceptor.accept(stream).await?;
         Ok(Self { stream: RefCell::new(Stream::Tls(Box::new(stream))) })
     }
@@ -101,15 +104,47 @@ impl Socket {
     /// Ends both directions; whatever waits on the socket ends with it. Errors mean that it has ended already.
     pub fn close(&self) {
         let stream = self.stream.borrow();
-        let socket = match &*stream {
-            Stream::Plain(socket) => socket,
-            Stream::Tls(tls) => tls.get_ref().0,
-        };
+        let socket = stream.socket();
         // glommio's shutdown is a plain system call behind an async face: one poll completes it.
         let shutdown = std::pin::pin!(socket.shutdown(Shutdown::Both));
         let waker = std::task::Waker::noop();
         if let Poll::Ready(Err(error)) = shutdown.poll(&mut Context::from_waker(waker)) {
             tracing::trace!(%error, "the socket was closed already");
+        }
+    }
+
+    /// Whether the peer has closed its side or is gone, also while bytes of its wait to be read. It costs four system
+    /// calls: it is for connections that stand still.
+    #[must_use]
+    pub fn has_hung_up(&self) -> bool {
+        let Ok(copy) = SockRef::from(self.stream.borrow().socket()).try_clone() else {
+            return false;
+        };
+        // glommio's stream lends nobody its descriptor; a copy of it belongs to the same socket.
+        let copy = std::net::TcpStream::from(copy);
+        let mut watched = [PollFd::new(&copy, PollFlags::RDHUP)];
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        poll(&mut watched, Some(&Timespec::default())).is_ok()
+            && watched.iter().any(|one| one.revents().intersects(gone))
+    }
+}
+
+/// What every connection has: no waiting for more to send, and an end where the peer has vanished without a word.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(limits::KEEPALIVE_IDLE)
+        .with_interval(limits::KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(limits::UNACKNOWLEDGED_MS_MAX))
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls.get_ref().0,
         }
     }
 }

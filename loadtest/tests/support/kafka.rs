@@ -15,6 +15,7 @@ use kafka_protocol::messages::{
     CreateAclsRequest, CreateTopicsRequest, FindCoordinatorRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use rustix::process::Signal;
 use sluicegate_loadtest::client::{Connection, PlainLogin};
 use tempfile::TempDir;
 
@@ -40,9 +41,22 @@ pub struct Kafka {
 /// One running broker.
 pub struct Node {
     process: Process,
+    addresses: Addresses,
+    home: PathBuf,
+    directory: TempDir,
+}
+
+/// Where one broker listens.
+#[derive(Clone, Copy, Debug)]
+struct Addresses {
+    /// Without login, for tests themselves and between brokers.
     open: SocketAddr,
+    /// With login.
     guarded: SocketAddr,
-    _directory: TempDir,
+    /// Without login; it advertises `relay`, where a test may place a relay to it.
+    relayed: SocketAddr,
+    relay: SocketAddr,
+    controller: SocketAddr,
 }
 
 impl Kafka {
@@ -86,17 +100,30 @@ impl Kafka {
 
     /// SASL_PLAINTEXT (PLAIN and SCRAM) on [`HIDDEN_HOST`]: what the gateway connects to.
     pub fn guarded(&self) -> SocketAddr {
-        self.node.guarded
+        self.node.addresses.guarded
+    }
+
+    /// A listener without login, and the address that it advertises: for a relay between the gateway and it.
+    pub fn relayed(&self) -> (SocketAddr, SocketAddr) {
+        (self.node.addresses.relayed, self.node.addresses.relay)
+    }
+
+    /// Ends the broker without a word and starts it again in its old folder, on its old ports.
+    pub fn kill_and_restart(&mut self, down: Duration) {
+        self.node.process.signal(Signal::KILL);
+        assert!(self.node.process.await_exit(PATIENCE).is_some(), "it does not die");
+        std::thread::sleep(down);
+        self.node.process = serve(&self.node.home, self.node.directory.path());
     }
 
     /// A connection without login that may do everything: for the tests themselves.
     pub fn connect(&self) -> Connection {
-        Connection::open(self.node.open, PATIENCE).unwrap()
+        Connection::open(self.node.addresses.open, PATIENCE).unwrap()
     }
 
     /// A connection to the listener that wants a login.
     pub fn connect_as(&self, user: &str) -> Connection {
-        let mut connection = Connection::open(self.node.guarded, PATIENCE).unwrap();
+        let mut connection = Connection::open(self.node.addresses.guarded, PATIENCE).unwrap();
         connection.login(&login_of(user)).unwrap();
         connection
     }
@@ -154,20 +181,27 @@ impl Node {
     fn start(home: &Path, id: i32, controller: SocketAddr) -> Self {
         let directory = tempfile::Builder::new().prefix("sluicegate-kafka-").tempdir().unwrap();
         let [open] = free_addresses("127.0.0.1");
-        let [guarded] = free_addresses(HIDDEN_HOST);
+        let [guarded, relayed, relay] = free_addresses(HIDDEN_HOST);
+        let addresses = Addresses { open, guarded, relayed, relay, controller };
         let folder = directory.path();
         let properties = folder.join("server.properties");
-        let text = server_properties(folder, id, [open, guarded, controller]);
+        let text = server_properties(folder, id, addresses);
         std::fs::write(&properties, text).unwrap();
         std::fs::write(folder.join("log4j2.properties"), LOGGING).unwrap();
         format_storage(home, folder, &properties, id);
-        let mut serve = java(home, folder, "-Xmx512m", "kafka.Kafka");
-        serve.push(properties.into_os_string());
-        let process = Process::start("kafka", serve, folder);
-        let ready = process.await_line("Kafka Server started", START_PATIENCE);
-        assert!(ready.is_some(), "Kafka did not start:\n{}", process.log());
-        Self { process, open, guarded, _directory: directory }
+        let process = serve(home, folder);
+        Self { process, addresses, home: home.to_owned(), directory }
     }
+}
+
+/// Starts the broker of a folder and waits until it serves.
+fn serve(home: &Path, folder: &Path) -> Process {
+    let mut serve = java(home, folder, "-Xmx512m", "kafka.Kafka");
+    serve.push(folder.join("server.properties").into_os_string());
+    let process = Process::start("kafka", serve, folder);
+    let ready = process.await_line("Kafka Server started", START_PATIENCE);
+    assert!(ready.is_some(), "Kafka did not start:\n{}", process.log());
+    process
 }
 
 /// The command line of one of Kafka's programs.
@@ -231,11 +265,8 @@ pub fn home() -> Option<PathBuf> {
     Some(home)
 }
 
-fn server_properties(
-    directory: &Path,
-    id: i32,
-    [open, guarded, controller]: [SocketAddr; 3],
-) -> String {
+fn server_properties(directory: &Path, id: i32, addresses: Addresses) -> String {
+    let Addresses { open, guarded, relayed, relay, controller } = addresses;
     let (roles, controller_listener) = match id {
         1 => ("broker,controller", format!(",CONTROLLER://{controller}")),
         _ => ("broker", String::new()),
@@ -252,11 +283,15 @@ fn server_properties(
         ("log.dirs", log),
         ("controller.quorum.voters", format!("1@{controller}")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
-        ("listeners", format!("OPEN://{open},GUARDED://{guarded}{controller_listener}")),
-        ("advertised.listeners", format!("OPEN://{open},GUARDED://{guarded}")),
+        (
+            "listeners",
+            format!("OPEN://{open},GUARDED://{guarded},RELAYED://{relayed}{controller_listener}"),
+        ),
+        ("advertised.listeners", format!("OPEN://{open},GUARDED://{guarded},RELAYED://{relay}")),
         (
             "listener.security.protocol.map",
-            "OPEN:PLAINTEXT,GUARDED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+            "OPEN:PLAINTEXT,GUARDED:SASL_PLAINTEXT,RELAYED:PLAINTEXT,CONTROLLER:PLAINTEXT"
+                .to_owned(),
         ),
         ("inter.broker.listener.name", "OPEN".to_owned()),
         ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned()),

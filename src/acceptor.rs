@@ -3,6 +3,7 @@
 //! Accepting and binding are apart: the first shard accepts, and the least loaded one serves. The kernel's
 //! SO_REUSEPORT hash would put two heavy connections on one core half of the time.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -17,8 +18,10 @@ use glommio::net::TcpListener;
 use glommio::timer::sleep;
 use thiserror::Error;
 
+use crate::admission::Gate;
 use crate::config::Listener;
 use crate::shard::{Accepted, Command, Door, Shared};
+use crate::{clock, limits};
 
 /// How often the listeners follow the brokers of their cluster.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
@@ -60,6 +63,8 @@ pub enum AcceptorError {
 pub struct Acceptor {
     shared: Arc<Shared>,
     shards: Rc<Vec<mpsc::Sender<Command>>>,
+    /// One for each listener, in the order of the configuration.
+    gates: Vec<Rc<RefCell<Gate>>>,
     open: BTreeMap<(usize, Option<i32>), Task<()>>,
 }
 
@@ -73,7 +78,11 @@ impl Acceptor {
         shared: Arc<Shared>,
         shards: Vec<mpsc::Sender<Command>>,
     ) -> Result<Self, AcceptorError> {
-        let mut acceptor = Self { shared, shards: Rc::new(shards), open: BTreeMap::new() };
+        let gate = |listener: &Listener| {
+            Rc::new(RefCell::new(Gate::new(&listener.name, listener.connections)))
+        };
+        let gates = shared.config.listeners.iter().map(gate).collect();
+        let mut acceptor = Self { shared, shards: Rc::new(shards), gates, open: BTreeMap::new() };
         let shared = Arc::clone(&acceptor.shared);
         for (index, listener) in shared.config.listeners.iter().enumerate() {
             acceptor.listen(index, listener, None, listener.bind)?;
@@ -149,7 +158,9 @@ impl Acceptor {
         let socket = TcpListener::bind(address).map_err(|error| failed(error.into()))?;
         let port = socket.local_addr().map_or(address.port(), |local| local.port());
         let door = Door { listener: index, broker, port };
-        let accepting = accept(socket, door, Arc::clone(&self.shared), Rc::clone(&self.shards));
+        let Some(gate) = self.gates.get(index).map(Rc::clone) else { return Ok(()) };
+        let (shared, shards) = (Arc::clone(&self.shared), Rc::clone(&self.shards));
+        let accepting = accept(socket, door, gate, shared, shards);
         tracing::info!(%address, listener = listener.name, ?broker, "listening");
         self.open.insert((index, broker), glommio::spawn_local(accepting));
         Ok(())
@@ -159,10 +170,18 @@ impl Acceptor {
 async fn accept(
     socket: TcpListener,
     door: Door,
+    gate: Rc<RefCell<Gate>>,
     shared: Arc<Shared>,
     shards: Rc<Vec<mpsc::Sender<Command>>>,
 ) {
+    let mut accepted: u32 = 0;
     loop {
+        // In a flood the next connection is always there, and this loop would never let go of its shard. A mere yield
+        // would not do: the shard looks at its other sockets when its tasks wait.
+        accepted = accepted.wrapping_add(1);
+        if accepted.is_multiple_of(limits::ACCEPTS_PER_TURN) {
+            sleep(limits::ACCEPT_PAUSE).await;
+        }
         let stream = match socket.shared_accept().await {
             Ok(stream) => stream,
             Err(error) => {
@@ -176,10 +195,14 @@ async fn accept(
             drop(stream.bind_to_executor());
             continue;
         };
+        let Ok(place) = gate.borrow_mut().admit(peer.ip(), clock::monotonic()) else {
+            drop(stream.bind_to_executor());
+            continue;
+        };
         let shard = shared.least_loaded();
         let (Some(load), Some(inbox)) = (shared.load(shard), shards.get(shard)) else { continue };
         load.connections.fetch_add(1, Ordering::Relaxed);
-        let command = Command::Serve(Accepted { stream, peer, door });
+        let command = Command::Serve(Accepted { stream, peer, door, place });
         if let Err(refused) = inbox.clone().try_send(command) {
             load.connections.fetch_sub(1, Ordering::Relaxed);
             if let Command::Serve(accepted) = refused.into_inner() {

@@ -9,6 +9,9 @@ use crate::limits;
 /// The smallest class of pooled buffers, and the size of one read.
 const CLASS_BYTES_MIN: usize = limits::READ_BYTES;
 
+/// What a poisoned pool's buffers hold where they hold nothing.
+pub const POISON: u8 = 0xa5;
+
 /// Buffers of one shard for reuse, by size class (powers of two from 64 KiB).
 ///
 /// A buffer's bytes are always initialised, so that a socket can read into it without a copy and without zeroing it
@@ -17,6 +20,7 @@ const CLASS_BYTES_MIN: usize = limits::READ_BYTES;
 pub struct Pool {
     free: RefCell<Vec<Vec<u8>>>,
     free_bytes: Cell<usize>,
+    poison: bool,
 }
 
 /// Bytes between two cursors, in a buffer of the pool.
@@ -45,6 +49,12 @@ pub struct Reserved {
 }
 
 impl Pool {
+    /// A pool whose buffers hold [`POISON`] wherever they hold nothing, so that a byte that is shown by mistake is seen.
+    #[must_use]
+    pub fn poisoned() -> Self {
+        Self { poison: true, ..Self::default() }
+    }
+
     fn take(&self, bytes: usize) -> Vec<u8> {
         let class = bytes.max(CLASS_BYTES_MIN).next_power_of_two();
         let mut free = self.free.borrow_mut();
@@ -52,10 +62,17 @@ impl Pool {
             self.free_bytes.set(self.free_bytes.get().saturating_sub(class));
             return free.swap_remove(index);
         }
-        vec![0; class]
+        vec![if self.poison { POISON } else { 0 }; class]
     }
 
-    fn give(&self, buffer: Vec<u8>) {
+    fn spoil(&self, bytes: Option<&mut [u8]>) {
+        if let (true, Some(bytes)) = (self.poison, bytes) {
+            bytes.fill(POISON);
+        }
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        self.spoil(Some(&mut buffer));
         let bytes = buffer.len();
         let kept = self.free_bytes.get().saturating_add(bytes);
         let fits = bytes <= limits::POOLED_BUFFER_BYTES_MAX && kept <= limits::POOL_BYTES_MAX;
@@ -157,6 +174,7 @@ impl ReadBuffer {
         self.storage.copy_within(self.start..self.end, 0);
         self.end = self.end.saturating_sub(self.start);
         self.start = 0;
+        self.pool.spoil(self.storage.get_mut(self.end..));
     }
 
     /// Notes that a read filled `bytes` of the room.
@@ -172,7 +190,9 @@ impl ReadBuffer {
 
     /// Drops `bytes` from the front.
     pub fn consume(&mut self, bytes: usize) {
+        let from = self.start;
         self.start = self.start.saturating_add(bytes).min(self.end);
+        self.pool.spoil(self.storage.get_mut(from..self.start));
         if self.start == self.end {
             self.release();
         }
@@ -299,6 +319,23 @@ mod tests {
         assert_eq!((buffer.bytes(), pool.free_bytes.get()), (&[2, 3][..], 0));
         buffer.consume(2);
         assert_eq!((buffer.storage.len(), pool.free_bytes.get()), (0, CLASS_BYTES_MIN));
+    }
+
+    #[test]
+    fn a_poisoned_buffer_shows_what_was_read_and_nothing_else() {
+        let pool = Rc::new(Pool::poisoned());
+        let mut buffer = ReadBuffer::new(Rc::clone(&pool));
+        for round in 0..20_usize {
+            let bytes = vec![u8::try_from(round).unwrap(); 10_000 * (round + 1)];
+            fill(&mut buffer, &bytes, bytes.len());
+            buffer.consume(5_000);
+            assert_eq!(buffer.bytes(), &bytes[5_000..]);
+            let shown = buffer.start..buffer.end;
+            let hidden = buffer.storage.iter().enumerate().filter(|(at, _)| !shown.contains(at));
+            assert!(hidden.map(|(_, byte)| *byte).all(|byte| byte == POISON), "round {round}");
+            buffer.consume(bytes.len());
+        }
+        assert!(pool.free.borrow().iter().flatten().all(|byte| *byte == POISON));
     }
 
     #[test]

@@ -7,22 +7,26 @@
 //! ends the loops.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use futures_lite::FutureExt;
 use glommio::timer::sleep;
 use sluicegate_actors::recorder::entry::EntryKind;
+use sluicegate_actors::recorder::writer::RecordError;
 use sluicegate_actors::session::SessionLease;
 use sluicegate_actors::vocabulary::Identity;
 
 use crate::config::{BrokerLogin, Listener};
 use crate::control::Caller;
-use crate::error::Ended;
+use crate::error::{Blame, Ended};
 use crate::kafka::edit::Piece;
 use crate::kafka::found::Found;
 use crate::kafka::walk;
@@ -33,7 +37,7 @@ use crate::path::masking::{Done, Job};
 use crate::path::record::{Note, Trace};
 use crate::path::socket::Socket;
 use crate::path::stream::Stream;
-use crate::path::upstream::Upstream;
+use crate::path::upstream::{Upstream, UpstreamError};
 use crate::path::{Attempt, Expected, Fate, Path, Pending};
 use crate::shard::{Accepted, Door, Shard};
 use crate::{clock, limits};
@@ -58,7 +62,7 @@ struct Client {
 /// What stays of an [`Accepted`] once its stream is bound.
 #[derive(Clone, Copy)]
 struct Entrance {
-    peer: std::net::SocketAddr,
+    peer: SocketAddr,
     door: Door,
 }
 
@@ -68,6 +72,9 @@ struct Link {
     life: Rc<Life>,
     client: Rc<Socket>,
     broker: Rc<Socket>,
+    broker_address: SocketAddr,
+    /// The broker has answered something on this connection.
+    answered: Cell<bool>,
     path: Path,
     queue: Queue,
     login: RefCell<Login>,
@@ -122,7 +129,7 @@ pub async fn serve(shard: &Rc<Shard>, life: &Rc<Life>, accepted: Accepted) {
 }
 
 async fn run(shard: &Rc<Shard>, life: &Rc<Life>, accepted: Accepted) -> Result<(), Ended> {
-    let Accepted { stream, peer, door } = accepted;
+    let Accepted { stream, peer, door, .. } = accepted;
     let stream = stream.bind_to_executor();
     let tls = shard.shared.tls.get(door.listener).and_then(Option::as_ref);
     let socket = match tls {
@@ -151,11 +158,11 @@ async fn run(shard: &Rc<Shard>, life: &Rc<Life>, accepted: Accepted) -> Result<(
         trace,
         accepted: Entrance { peer, door },
     };
-    client.note(&Note::new(EntryKind::ConnectionOpened))?;
+    client.note(&Note::new(EntryKind::ConnectionOpened)).await?;
     if let Err(reason) = client.live(listener).await {
         life.end(reason);
     }
-    client.note(&Note::new(EntryKind::ConnectionClosed).text(&life.reason_text()))
+    client.note(&Note::new(EntryKind::ConnectionClosed).text(&life.reason_text())).await
 }
 
 fn listener(shard: &Shard, index: usize) -> Result<&Listener, Ended> {
@@ -166,7 +173,7 @@ fn listener(shard: &Shard, index: usize) -> Result<&Listener, Ended> {
 impl Client {
     async fn live(&mut self, listener: &Listener) -> Result<(), Ended> {
         let (login, identity, lease, accepted) = self.authenticate(listener).await?;
-        let (broker, broker_reader) = self.connect(listener, &identity).await?;
+        let (broker_address, broker, broker_reader) = self.connect(listener, &identity).await?;
         self.life.owns(&broker);
         self.life.serves_until(identity.expires_at);
         self.reader.set_bounds(AFTER_LOGIN);
@@ -182,6 +189,8 @@ impl Client {
             life: Rc::clone(&self.life),
             client: Rc::clone(&self.socket),
             broker,
+            broker_address,
+            answered: Cell::new(false),
             queue: Queue::default(),
             login: RefCell::new(login),
             principal: identity.principal(),
@@ -217,7 +226,7 @@ impl Client {
             match login.step(&frame, offer.as_ref(), &mut found).await? {
                 Step::Answer(answer) => write(&self.socket, &answer).await?,
                 Step::Fail(answer, reason) => {
-                    self.note(&Note::new(EntryKind::LoginFailed).text(&reason))?;
+                    self.note(&Note::new(EntryKind::LoginFailed).text(&reason)).await?;
                     sleep(limits::LOGIN_FAILED_DELAY).await;
                     write(&self.socket, &answer).await?;
                     return Err(Ended::LoginFailed(reason));
@@ -256,12 +265,12 @@ impl Client {
                 self.trace.speaks_for(session, &principal, self.accepted.peer, &listener.name);
                 let mut note = Note::new(EntryKind::LoginAccepted);
                 note.client_id = client_id;
-                self.note(&note)?;
+                self.note(&note).await?;
                 Ok((login, identity, lease, verified.accepted()))
             }
             Err(error) => {
                 let reason = error.to_string();
-                self.note(&Note::new(EntryKind::LoginFailed).text(&reason))?;
+                self.note(&Note::new(EntryKind::LoginFailed).text(&reason)).await?;
                 write(&self.socket, &verified.refused(&reason)).await?;
                 Err(Ended::LoginFailed(reason))
             }
@@ -273,14 +282,14 @@ impl Client {
         &self,
         listener: &Listener,
         identity: &Identity,
-    ) -> Result<(Rc<Socket>, FrameReader), Ended> {
+    ) -> Result<(SocketAddr, Rc<Socket>, FrameReader), Ended> {
         let unusable = |reason: String| Ended::BrokerUnusable(reason);
         let shared = &self.shard.shared;
         let cluster = shared.config.clusters.get(&listener.cluster);
         let cluster = cluster.ok_or_else(|| unusable("its cluster is gone".to_owned()))?;
         let login = credential(&cluster.credentials, identity)
             .ok_or_else(|| unusable("no credential".to_owned()))?;
-        let brokers: Vec<std::net::SocketAddr> = {
+        let brokers: Vec<SocketAddr> = {
             let view = shared.clusters.get(&listener.cluster).map(|view| view.load());
             let snapshot = view.ok_or_else(|| unusable("its cluster is gone".to_owned()))?;
             match self.accepted.door.broker {
@@ -290,11 +299,27 @@ impl Client {
         };
         let mut last = unusable("no such broker is known".to_owned());
         for address in brokers {
+            if !self.shard.reach.turn(address, &self.life).await {
+                last = unusable(format!("{address} failed a moment ago"));
+                continue;
+            }
             let pool = Rc::clone(&self.shard.pool);
             let budget = Rc::clone(&self.shard.budget);
-            match Upstream::connect(address, login, pool, budget).await {
-                Ok(upstream) => return Ok(upstream.into_parts()),
-                Err(error) => last = unusable(error.to_string()),
+            let late = async {
+                sleep(limits::UPSTREAM_LOGIN_MS_MAX).await;
+                Err(UpstreamError::Socket(io::ErrorKind::TimedOut.into()))
+            };
+            match Upstream::connect(address, login, pool, budget).or(late).await {
+                Ok(upstream) => {
+                    let (socket, reader) = upstream.into_parts();
+                    return Ok((address, socket, reader));
+                }
+                Err(error) => {
+                    if !matches!(error, UpstreamError::LoginRefused { .. }) {
+                        self.shard.reach.failed(address);
+                    }
+                    last = unusable(error.to_string());
+                }
             }
         }
         Err(last)
@@ -315,22 +340,24 @@ impl Client {
                     return Poll::Ready(Ok(0));
                 }
                 life.watch(context.waker());
+                life.reads(true);
                 reader.poll_fill(context, &self.socket)
             })
             .await
             .map_err(Ended::ClientSocket)?;
+            life.reads(false);
             if read == 0 {
                 return Err(Ended::ClientClosed);
             }
         }
     }
 
-    /// Appends an entry and hands it to the kernel at once.
-    fn note(&self, note: &Note<'_>) -> Result<(), Ended> {
+    /// Appends an entry and flushes it at once.
+    async fn note(&self, note: &Note<'_>) -> Result<(), Ended> {
+        let failed = |error: RecordError| Ended::RecordLog(error.to_string());
         let log = &self.shard.log;
-        log.append(&self.trace, note, None, &[])
-            .and_then(|()| log.flush())
-            .map_err(|error| Ended::RecordLog(error.to_string()))
+        log.append(&self.trace, note, None, &[]).map_err(failed)?;
+        log.flush().await.map_err(failed)
     }
 }
 
@@ -364,10 +391,12 @@ impl Link {
                     return Poll::Ready(Ok(None));
                 }
                 self.life.watch(context.waker());
+                self.life.reads(true);
                 reader.poll_fill(context, &self.client).map_ok(Some)
             })
             .await
             .map_err(Ended::ClientSocket)?;
+            self.life.reads(false);
             match read {
                 Some(0) => return Err(Ended::ClientClosed),
                 Some(bytes) => self.shard.count_bytes(bytes),
@@ -382,6 +411,8 @@ impl Link {
         let (mut run, mut at) = (0_usize, 0_usize);
         let mut attempt = Attempt::default();
         while let Some(size) = reader.complete(at).map_err(Ended::ClientFrame)? {
+            // It is here: how long the broker takes for it is not the client's doing.
+            self.life.frame_unfinished(None);
             if self.queue.is_full() {
                 self.forward(reader.bytes().get(run..at)).await?;
                 run = at;
@@ -445,7 +476,7 @@ impl Link {
     /// Writes to the broker what was recorded before.
     async fn forward(&self, bytes: Option<&[u8]>) -> Result<(), Ended> {
         let bytes = bytes.unwrap_or_default();
-        self.path.flush_record()?;
+        self.path.flush_record().await?;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -477,7 +508,7 @@ impl Link {
             Step::Answer(answer) => self.queue.push(Pending::Answer(answer)),
             Step::Fail(answer, reason) => {
                 self.path.note(&Note::new(EntryKind::LoginFailed).text(&reason), None)?;
-                self.path.flush_record()?;
+                self.path.flush_record().await?;
                 write(&self.client, &answer).await?;
                 return Err(Ended::LoginFailed(reason));
             }
@@ -490,7 +521,7 @@ impl Link {
             Step::Verified(verified) => {
                 let reason = format!("a second login as another than {}", self.principal);
                 self.path.note(&Note::new(EntryKind::LoginFailed).text(&reason), None)?;
-                self.path.flush_record()?;
+                self.path.flush_record().await?;
                 write(&self.client, &verified.refused(&reason)).await?;
                 return Err(Ended::LoginFailed(reason));
             }
@@ -511,7 +542,7 @@ impl Link {
         loop {
             match self.next(&mut reader, stream.as_ref()).await? {
                 Next::Answer(answer) => {
-                    self.path.flush_record()?;
+                    self.path.flush_record().await?;
                     self.deliver(&answer).await?;
                     // A response behind it may be here already: no byte of the broker's would wake this loop for it.
                     self.deliver_complete(&mut reader, &mut stream).await?;
@@ -550,6 +581,9 @@ impl Link {
             match read {
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(Ended::BrokerClosed)),
                 Poll::Ready(Ok(bytes)) => {
+                    if !self.answered.replace(true) {
+                        self.shard.reach.answered(self.broker_address);
+                    }
                     self.shard.count_bytes(bytes);
                     Poll::Ready(Ok(Next::BrokerBytes))
                 }
@@ -656,7 +690,7 @@ impl Link {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.path.flush_record()?;
+        self.path.flush_record().await?;
         self.deliver(bytes).await
     }
 
@@ -674,6 +708,11 @@ impl Link {
         match ended {
             Ok(()) => self.queue.end(),
             Err(reason) => {
+                // Once the connection has ended, what the broker's socket says is only an echo.
+                let is_first = !self.life.has_ended();
+                if is_first && reason.blame() == Blame::Broker && !self.answered.replace(true) {
+                    self.shard.reach.failed(self.broker_address);
+                }
                 self.life.end(reason);
                 self.close();
             }

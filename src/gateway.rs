@@ -41,7 +41,7 @@ use crate::config::{Config, Issuer, Jwks, RecordSync, TlsFiles};
 use crate::console::{self, ConsoleError};
 use crate::control::Control;
 use crate::path::record::RecordLog;
-use crate::shard::{Command, Shard, Shared};
+use crate::shard::{Command, Fuse, Shard, Shared};
 use crate::store::StoreThread;
 use crate::{clock, limits};
 
@@ -211,17 +211,6 @@ impl Ground {
         let control_plane = ControlPlane::start(control_configuration(config, sources, desk)?)?;
         watch_policies(&control_plane, &policies, &control_log);
         Ok(Self { control_plane, logs, store, damaged })
-    }
-}
-
-/// A panic in a shard ends the process: its connections would hang, and what it was doing is unknown.
-struct Fuse;
-
-impl Drop for Fuse {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::process::abort();
-        }
     }
 }
 

@@ -14,6 +14,7 @@
 //! - Nothing on a shard takes a lock, and no request touches a shared counter.
 
 pub mod acceptor;
+pub mod admission;
 pub mod buffers;
 pub mod cli;
 pub mod clock;

@@ -20,6 +20,10 @@ pub struct Life {
     /// When the first byte of an unfinished frame came.
     frame_since: Cell<Option<Instant>>,
     last_request: Cell<Instant>,
+    /// Whether the client's end would be seen by a read that waits.
+    is_reading: Cell<bool>,
+    /// Sweeps in a row that found nobody reading.
+    sweeps_unread: Cell<u32>,
     draining: Cell<bool>,
     ended: RefCell<Option<Ended>>,
     sockets: RefCell<Vec<Weak<Socket>>>,
@@ -43,6 +47,8 @@ impl Life {
             state: Cell::new(State::Login(now)),
             frame_since: Cell::new(None),
             last_request: Cell::new(now),
+            is_reading: Cell::new(false),
+            sweeps_unread: Cell::new(0),
             draining: Cell::new(false),
             ended: RefCell::new(None),
             sockets: RefCell::new(Vec::new()),
@@ -82,6 +88,20 @@ impl Life {
         }
     }
 
+    /// The client is read from now on, or no longer: while it is not, the sweep looks whether it is still there.
+    pub fn reads(&self, is_reading: bool) {
+        self.is_reading.set(is_reading);
+    }
+
+    /// Whether the client has gone while nobody read from it: a slow broker must not keep its connection alive.
+    fn has_gone_unread(&self) -> bool {
+        let unread = if self.is_reading.get() { 0 } else { self.sweeps_unread.get() };
+        self.sweeps_unread.set(unread.saturating_add(1));
+        // The client's socket is the first that a connection owns. Once is too soon: most waits are short.
+        let client = self.sockets.borrow().first().and_then(Weak::upgrade);
+        unread > 1 && client.is_some_and(|socket| socket.has_hung_up())
+    }
+
     /// A whole request came.
     pub fn request_came(&self, now: Instant) {
         self.last_request.set(now);
@@ -97,6 +117,7 @@ impl Life {
                 Ended::FrameTimeout
             }
             _ if late(self.last_request.get(), limits::IDLE_MS_MAX) => Ended::Idle,
+            _ if self.has_gone_unread() => Ended::ClientClosed,
             _ => return,
         };
         self.end(ended);

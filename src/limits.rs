@@ -66,6 +66,35 @@ pub const FRAME_MS_MAX: Duration = Duration::from_secs(30);
 /// A connection without any request is closed after it: Kafka's `connections.max.idle.ms`.
 pub const IDLE_MS_MAX: Duration = Duration::from_secs(600);
 
+/// A connection on which nothing comes is asked for a sign of life after it, and then every interval; with the bound on
+/// what is unacknowledged a half-open one ends within 45 s (`faults.md` F13).
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+
+/// Time between two such questions.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A peer that acknowledges nothing, or takes nothing of what waits for it, is let go after it (TCP_USER_TIMEOUT).
+pub const UNACKNOWLEDGED_MS_MAX: Duration = Duration::from_secs(30);
+
+/// Time between two connects of one shard to a broker that fails: at most 8 a second, so that with the gateway's own
+/// looks at the cluster no more than 10 come from one core (`faults.md` F6).
+pub const CONNECT_REST: Duration = Duration::from_millis(125);
+
+/// A broker that failed and was left alone for this long is not remembered.
+pub const CONNECT_MEMORY: Duration = Duration::from_secs(60);
+
+/// With `sync: always`, what waits for the disk is refused after it (`faults.md` F5).
+pub const RECORD_SYNC_MS_MAX: Duration = Duration::from_secs(2);
+
+/// Connections that one port accepts before it lets the rest of its shard have a turn.
+pub const ACCEPTS_PER_TURN: u32 = 32;
+
+/// That turn: what came in meanwhile waits in the kernel's queue of 1,024.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(1);
+
+/// Client addresses that a listener with limits per address keeps in mind, some 100 bytes each.
+pub const CLIENT_ADDRESSES_MAX: usize = 65_536;
+
 /// Connecting and logging in to a broker.
 pub const UPSTREAM_LOGIN_MS_MAX: Duration = Duration::from_secs(10);
 
@@ -162,6 +191,7 @@ pub const DEMO_TOKEN_MS: i64 = 12 * 60 * 60 * 1_000;
 
 const _: () = assert!(FRAME_BEFORE_LOGIN_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(LOGIN_FAILED_DELAY.as_millis() < LOGIN_MS_MAX.as_millis());
+const _: () = assert!(KEEPALIVE_IDLE.as_millis() < UNACKNOWLEDGED_MS_MAX.as_millis());
 const _: () = assert!(READ_BYTES <= POOLED_BUFFER_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX <= SHARD_FRAME_BYTES_MAX);
 const _: () = assert!(TLS_HELD_BYTES_MAX >= TLS_RECORD_BYTES_MAX);

@@ -15,6 +15,7 @@ use glommio::timer::sleep;
 use rustls::ServerConfig;
 use sluicegate_actors::vocabulary::ConnectionId;
 
+use crate::admission::Place;
 use crate::buffers::{Budget, Pool};
 use crate::cluster::ClusterView;
 use crate::config::Config;
@@ -23,6 +24,7 @@ use crate::life::Life;
 use crate::path::Work;
 use crate::path::asked::Asked;
 use crate::path::mask::MaskBuffers;
+use crate::path::reach::Reach;
 use crate::path::record::RecordLog;
 use crate::path::stream::Scratch;
 use crate::{clock, connection, limits};
@@ -87,6 +89,8 @@ pub struct Accepted {
     pub peer: SocketAddr,
     /// Where it came in.
     pub door: Door,
+    /// Its place among the connections of its address, where they are counted; given back when it is dropped.
+    pub place: Option<Place>,
 }
 
 /// What a shard is told.
@@ -108,6 +112,8 @@ pub struct Shard {
     pub pool: Rc<Pool>,
     /// Bytes of frames that are admitted.
     pub budget: Rc<Budget>,
+    /// Brokers that fail.
+    pub reach: Reach,
     /// This shard's part of the record log.
     pub log: RecordLog,
     /// What is reused from request to request.
@@ -175,11 +181,14 @@ impl Shard {
     /// An empty shard.
     #[must_use]
     pub fn new(index: usize, shared: Arc<Shared>, log: RecordLog) -> Rc<Self> {
+        let poison = shared.config.diagnostics.poison_buffers;
+        let pool = if poison { Pool::poisoned() } else { Pool::default() };
         Rc::new(Self {
             index,
             shared,
-            pool: Rc::default(),
+            pool: Rc::new(pool),
             budget: Rc::default(),
+            reach: Reach::default(),
             log,
             work: RefCell::default(),
             asked: RefCell::default(),
@@ -223,7 +232,7 @@ impl Shard {
         }
     }
 
-    fn serve(self: Rc<Self>, accepted: Accepted) {
+    fn serve(self: Rc<Self>, mut accepted: Accepted) {
         let life = Rc::new(Life::new(self.shared.connection_id(), clock::monotonic()));
         let full = self.connections.borrow().len() >= limits::CONNECTIONS_PER_SHARD_MAX;
         if full {
@@ -234,7 +243,9 @@ impl Shard {
             life.drain();
         }
         glommio::spawn_local(async move {
+            let place = accepted.place.take();
             connection::serve(&self, &life, accepted).await;
+            drop(place);
             self.connections.borrow_mut().remove(&life.id);
             if let Some(load) = self.shared.load(self.index) {
                 load.connections.fetch_sub(1, Ordering::Relaxed);
@@ -277,10 +288,58 @@ impl Shard {
     }
 }
 
+/// A panic in a shard ends the process: its connections would hang, and what it was doing is unknown.
+#[derive(Debug)]
+pub struct Fuse;
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+    use std::time::Instant;
+
     use super::*;
     use crate::gateway::stage::Stage;
+
+    /// Set in the process that is to panic.
+    const PANICS: &str = "SLUICEGATE_TEST_PANICS";
+
+    /// The test is its own second process, because what it is about ends one.
+    #[test]
+    fn a_panic_in_a_connection_ends_the_process_and_not_its_shard_alone() {
+        if std::env::var_os(PANICS).is_some() {
+            return panic_in_a_shard();
+        }
+        let started = Instant::now();
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .arg("shard::tests::a_panic_in_a_connection_ends_the_process_and_not_its_shard_alone")
+            .env(PANICS, "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.signal(), Some(6), "{status:?}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    }
+
+    /// As the gateway starts its shards and a shard its connections: whoever joins it would wait for a minute.
+    fn panic_in_a_shard() {
+        let shard = glommio::LocalExecutorBuilder::default().spawn(|| async {
+            let _fuse = Fuse;
+            glommio::spawn_local(async { panic!("as a defect would") }).detach();
+            sleep(Duration::from_secs(60)).await;
+        });
+        drop(shard.unwrap().join());
+    }
 
     #[test]
     fn a_busy_connection_is_not_put_beside_another() {

@@ -33,7 +33,7 @@ impl Node<'_> {
     /// # Errors
     /// Where either does not come to pass; the log is part of the error.
     pub fn start(&self, patience: Duration) -> anyhow::Result<Process> {
-        let file = self.folder.join("server.properties");
+        let file = self.folder.join(PROPERTIES_FILE);
         let mut text = SERVER.to_owned();
         writeln!(text, "log.dirs={}", self.folder.join("log").display())?;
         for (name, value) in &self.properties {
@@ -42,8 +42,16 @@ impl Node<'_> {
         fs::write(&file, text)?;
         fs::write(self.folder.join(LOGGING_FILE), LOGGING)?;
         self.format(&file)?;
+        self.serve(patience)
+    }
+
+    /// Starts a node that was started in this folder before, and waits until it says that it has started.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub fn serve(&self, patience: Duration) -> anyhow::Result<Process> {
         let mut serve = self.java(self.heap, "kafka.Kafka");
-        serve.push(file.into_os_string());
+        serve.push(self.folder.join(PROPERTIES_FILE).into_os_string());
         let process = Process::start("kafka", &serve, Some(self.folder))?;
         let ready = process.await_line("Kafka Server started", patience);
         ensure!(ready.is_some(), "Kafka did not start:\n{}", process.last_lines());
@@ -96,6 +104,8 @@ num.network.threads=2
 num.io.threads=4
 log.cleaner.enable=false
 ";
+
+const PROPERTIES_FILE: &str = "server.properties";
 
 const LOGGING_FILE: &str = "log4j2.properties";
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sluicegate_loadtest::broker::{self, Contents};
@@ -51,6 +52,95 @@ const LIES: [(&str, i16, Lie); 9] = [
     }),
 ];
 
+/// What the liar does to the answer of a fetch of two partitions, which is larger than one read; it stays as long. Where
+/// the partitions begin is told.
+type LongLie = fn(&mut [u8], [usize; 2]);
+
+/// Late lies, behind much that is true.
+const LONG_LIES: [(&str, LongLie); 8] = [
+    ("a topic that nobody asked for", |body, [first, _]| body[first - 2] = b'f'),
+    ("more partitions than a frame can hold", |body, [first, _]| body[first - 1] = 127),
+    ("a partition that nobody asked for", |body, [_, second]| body[second + 3] = 7),
+    ("more aborted transactions than a frame can hold", |body, [_, second]| {
+        body[second + 30] = 127;
+    }),
+    ("records beyond the frame", |body, [_, second]| {
+        // The last byte of a varint of three: 2 MiB.
+        body[second + RECORDS_AT + 2] = 127;
+    }),
+    ("a batch with a negative length", |body, [_, second]| {
+        body[second + RECORDS_AT + 3 + 8] = 255;
+    }),
+    ("a batch that is shorter than its header", |body, [_, second]| {
+        let at = second + RECORDS_AT + 3 + 8;
+        body[at..at + 4].copy_from_slice(&10_i32.to_be_bytes());
+    }),
+    ("a batch of a version that nobody knows", |body, [_, second]| {
+        body[second + RECORDS_AT + 3 + 16] = 77;
+    }),
+];
+
+/// Where the size of a partition's records stands: behind index, error, three offsets, no aborted transactions, replica.
+const RECORDS_AT: usize = 4 + 2 + 24 + 1 + 4;
+
+/// The beginnings of both partitions in the body of a fetch's answer, whose records are not empty.
+fn partitions_at(body: &[u8]) -> [usize; 2] {
+    let name = body.windows(5).position(|window| window == b"\x05load").unwrap();
+    let first = name + 5 + 1;
+    let size = body[first + RECORDS_AT..].iter().take(3).zip([0, 7, 14]);
+    let size = size.fold(0, |sum, (byte, shift)| sum | usize::from(byte & 127) << shift) - 1;
+    let second = first + RECORDS_AT + 3 + size + 1;
+    assert_eq!(body[second..second + 4], [0, 0, 0, 1], "this is not how answers look");
+    [first, second]
+}
+
+#[test]
+fn nothing_of_a_lie_late_in_a_long_answer_reaches_the_client() {
+    let Some(kafka) = Kafka::shared() else { return };
+    if is_direct() {
+        return skip("it needs the gateway, and SLUICEGATE_TEST_TARGET is kafka");
+    }
+    for (name, lie) in LONG_LIES {
+        let told = Told::default();
+        let notes = Arc::clone(&told);
+        let broker = lying_broker(1, 10_000, move |body| {
+            let mut spoilt = body.clone();
+            lie(&mut spoilt, partitions_at(&body));
+            *notes.lock().unwrap() = (framed(&body), framed(&spoilt));
+            framed(&spoilt)
+        });
+        let setup = Setup { broker: Some(broker), broker_login: None, ..Setup::default() };
+        let gateway = Gateway::start(kafka, setup);
+        let front = Front { kafka, gateway: Some(gateway) };
+        let mut connection = front.connect_as(&ALICE);
+        let bounds = FetchBounds { wait_ms_max: 0, bytes_min: 0, bytes_max: 400_000 };
+        let mut request = fetch(bounds, &[("load", 0, 0), ("load", 1, 0)]);
+        request.max_bytes = 1 << 20;
+        // Both partitions in one entry of the topic.
+        let second = request.topics.pop().unwrap().partitions;
+        request.topics[0].partitions.extend(second);
+        connection.send(FETCH_VERSION, &request).unwrap();
+        let mut received = Vec::new();
+        let end = connection.stream().read_to_end(&mut received);
+        let hangs = end.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(!hangs, "{name}: the connection stays open");
+        let (honest, sent) = told.lock().unwrap().clone();
+        let lie_at = honest.iter().zip(&sent).position(|(one, other)| one != other).unwrap();
+        assert!(sent.len() > 700_000, "{name}: {} bytes are no long answer", sent.len());
+        // What went before it may have been delivered; it is true then, behind length and correlation id.
+        let (delivered, true_part) = (received.len(), &honest[..lie_at]);
+        assert!(delivered <= lie_at, "{name}: {delivered} bytes, the lie begins at {lie_at}");
+        assert!(
+            received.get(8..).is_none_or(|bytes| bytes == &true_part[8..delivered]),
+            "{name}: other bytes than the broker's"
+        );
+        front.connect_as(&ALICE);
+    }
+}
+
+/// The frame that an honest broker would have sent, and what the liar sent.
+type Told = Arc<Mutex<(Vec<u8>, Vec<u8>)>>;
+
 #[test]
 fn what_a_lying_broker_sends_never_reaches_the_client() {
     let Some(kafka) = Kafka::shared() else { return };
@@ -58,7 +148,7 @@ fn what_a_lying_broker_sends_never_reaches_the_client() {
         return skip("it needs the gateway, and SLUICEGATE_TEST_TARGET is kafka");
     }
     for (name, key, lie) in LIES {
-        let broker = lying_broker(key, lie);
+        let broker = lying_broker(key, 100, lie);
         let setup = Setup { broker: Some(broker), broker_login: None, ..Setup::default() };
         let gateway = Gateway::start(kafka, setup);
         let front = Front { kafka, gateway: Some(gateway) };
@@ -80,7 +170,12 @@ fn what_a_lying_broker_sends_never_reaches_the_client() {
 }
 
 /// A null broker behind a man in the middle who spoils the first answer to API `key` on each connection.
-fn lying_broker(key: i16, lie: Lie) -> SocketAddr {
+fn lying_broker(
+    key: i16,
+    record_bytes: usize,
+    lie: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
+) -> SocketAddr {
+    let lie = Arc::new(lie);
     let front = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = front.local_addr().unwrap();
     let behind = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -88,7 +183,7 @@ fn lying_broker(key: i16, lie: Lie) -> SocketAddr {
     let contents = Contents {
         topics: vec!["load".to_owned()],
         partitions: 2,
-        record_bytes: 100,
+        record_bytes,
         batch_records: 1,
         value: None,
         batch: None,
@@ -97,14 +192,20 @@ fn lying_broker(key: i16, lie: Lie) -> SocketAddr {
     std::thread::spawn(move || broker::run(&behind, contents));
     std::thread::spawn(move || {
         while let Ok((client, _)) = front.accept() {
-            std::thread::spawn(move || carry(client, honest, key, lie));
+            let lie = Arc::clone(&lie);
+            std::thread::spawn(move || carry(client, honest, key, &*lie));
         }
     });
     address
 }
 
 /// One request, one answer, until either side ends.
-fn carry(mut client: TcpStream, honest: SocketAddr, key: i16, lie: Lie) -> Option<()> {
+fn carry(
+    mut client: TcpStream,
+    honest: SocketAddr,
+    key: i16,
+    lie: &dyn Fn(Vec<u8>) -> Vec<u8>,
+) -> Option<()> {
     let mut broker = TcpStream::connect(honest).ok()?;
     // A gateway that waits for the rest of a frame must not wait for this test as well.
     client.set_read_timeout(Some(PATIENCE)).ok()?;

@@ -21,8 +21,11 @@ mod support;
 
 mod approve;
 mod brokers;
+mod crash;
+mod disk;
 mod drain;
 mod faults;
+mod flood;
 mod hostile;
 mod login;
 mod mask;
@@ -30,3 +33,5 @@ mod path;
 mod record;
 mod refuse;
 mod revoke;
+mod rough;
+mod slow;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use super::raw::{
     RawConfig, RawCredential, RawIssuer, RawListener, RawMasking, RawPorts, RawRecording, RawShards,
 };
 use super::{
-    BrokerLogin, BrokerPorts, Cluster, Config, Credential, HostPort, Issuer, Jwks, Listener,
-    Masking, Mechanism, RecordSync, Recording, TlsFiles,
+    BrokerLogin, BrokerPorts, Cluster, Config, ConnectionLimits, Credential, Diagnostics, HostPort,
+    Issuer, Jwks, Listener, Masking, Mechanism, RecordSync, Recording, TlsFiles,
 };
 
 /// Algorithms that an issuer may list: never a symmetric one, never `none`.
@@ -61,6 +62,7 @@ pub(super) fn checked(raw: RawConfig, base: &Path) -> Result<Config, BadValue> {
         masking: raw.masking.map(|masking| checked_masking(&masking, base)).transpose()?,
         recording: checked_recording(&raw.recording)?,
         approvers: raw.approvals.approvers,
+        diagnostics: Diagnostics { poison_buffers: raw.diagnostics.poison_buffers },
         admin_bind,
     })
 }
@@ -203,7 +205,22 @@ fn checked_listener(
     if mechanisms.is_empty() {
         return Err(BadValue::new(key("sasl.enabled.mechanisms"), "needs at least one"));
     }
+    let limit = |field: &str, value: Option<u32>| match value.map(NonZeroU32::new) {
+        Some(None) => {
+            Err(BadValue::new(key(field), "0 would let nobody in; leave it out for no limit"))
+        }
+        other => Ok(other.flatten()),
+    };
+    let connections = ConnectionLimits {
+        per_address: limit("max.connections.per.ip", raw.max_connections_per_ip)?,
+        per_second: limit("max.connection.creation.rate", raw.max_connection_creation_rate)?,
+        per_address_and_second: limit(
+            "max.connection.creation.rate.per.ip",
+            raw.max_connection_creation_rate_per_ip,
+        )?,
+    };
     Ok(Listener {
+        connections,
         bind: address(&key("bind"), &raw.bind)?,
         broker_ports: broker_ports(&key("broker.ports"), raw.broker_ports)?,
         cluster: raw.cluster,

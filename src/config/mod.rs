@@ -6,6 +6,7 @@ mod raw;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub recording: Recording,
     /// Groups that a policy may name in `@approvers`.
     pub approvers: Vec<String>,
+    /// Aids for tests.
+    pub diagnostics: Diagnostics,
     /// The admin API's address, where configured; on loopback.
     pub admin_bind: Option<SocketAddr>,
 }
@@ -101,6 +104,26 @@ pub struct Listener {
     pub mechanisms: Vec<Mechanism>,
     /// Names of the issuers whose tokens are taken.
     pub issuers: Vec<String>,
+    /// What is closed at the door.
+    pub connections: ConnectionLimits,
+}
+
+/// How many connections a listener takes, all of its ports together; nothing is limited where nothing is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Open ones of one address.
+    pub per_address: Option<NonZeroU32>,
+    /// New ones in a second.
+    pub per_second: Option<NonZeroU32>,
+    /// New ones of one address in a second.
+    pub per_address_and_second: Option<NonZeroU32>,
+}
+
+/// Aids for tests, off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Diagnostics {
+    /// Read buffers hold 0xA5 wherever they hold nothing, so that a byte that is shown by mistake is seen.
+    pub poison_buffers: bool,
 }
 
 /// PEM files of a listener's certificate chain and its key.

@@ -25,6 +25,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) approvals: RawApprovals,
     pub(super) admin: Option<RawAdmin>,
+    #[serde(default)]
+    pub(super) diagnostics: RawDiagnostics,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -77,6 +79,12 @@ pub(super) struct RawListener {
     #[serde(rename = "sasl.enabled.mechanisms")]
     pub(super) sasl_enabled_mechanisms: Vec<String>,
     pub(super) issuers: Vec<String>,
+    #[serde(rename = "max.connections.per.ip")]
+    pub(super) max_connections_per_ip: Option<u32>,
+    #[serde(rename = "max.connection.creation.rate")]
+    pub(super) max_connection_creation_rate: Option<u32>,
+    #[serde(rename = "max.connection.creation.rate.per.ip")]
+    pub(super) max_connection_creation_rate_per_ip: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -124,6 +132,13 @@ pub(super) struct RawRecording {
 pub(super) struct RawApprovals {
     #[serde(default)]
     pub(super) approvers: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDiagnostics {
+    #[serde(rename = "poison.buffers", default)]
+    pub(super) poison_buffers: bool,
 }
 
 #[derive(Debug, Deserialize)]

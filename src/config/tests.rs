@@ -66,8 +66,21 @@ fn the_good_one_is_accepted() {
     assert_eq!(config.listeners[0].broker_ports.port(99), Some(9192));
     assert_eq!(config.listeners[0].broker_ports.port(100), None);
     assert_eq!(config.listeners[0].broker_ports.port(-1), None);
+    assert_eq!(config.listeners[0].connections, ConnectionLimits::default());
+    assert!(!config.diagnostics.poison_buffers);
     assert_eq!(config.recording.payload, RecordLevel::Delivered);
     assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn connections_are_limited_as_written() {
+    let limits = "issuers: [acme]\n    max.connections.per.ip: 100\n    \
+                  max.connection.creation.rate: 500\n    max.connection.creation.rate.per.ip: 50\n";
+    let config = load(&GOOD.replacen("issuers: [acme]\n", limits, 1)).unwrap();
+    let ConnectionLimits { per_address, per_second, per_address_and_second } =
+        config.listeners[0].connections;
+    let numbers = [per_address, per_second, per_address_and_second];
+    assert_eq!(numbers.map(|number| number.map(NonZeroU32::get)), [Some(100), Some(500), Some(50)]);
 }
 
 #[test]
@@ -115,6 +128,11 @@ fn what_is_wrong_is_named() {
         ("      - security.protocol: PLAINTEXT\n", ""),
         "DIR/sluicegate.yaml: `clusters.main.credentials`: the last one must have no `groups`: it \
          serves everyone else and the gateway itself",
+    );
+    check(
+        ("issuers: [acme]\n", "issuers: [acme]\n    max.connections.per.ip: 0\n"),
+        "DIR/sluicegate.yaml: `listeners.kafka.max.connections.per.ip`: 0 would let nobody in; leave \
+         it out for no limit",
     );
     check(
         ("*.cedar", "*.ceder"),

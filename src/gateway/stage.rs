@@ -87,7 +87,7 @@ impl Stage {
 
     /// What the session was recorded to get, in order.
     pub(crate) fn delivered(&self) -> Vec<Entry> {
-        self.shard.log.flush().unwrap();
+        futures_lite::future::block_on(self.shard.log.flush()).unwrap();
         let log = replay::RecordLog::open(&self.folder.path().join("data")).unwrap();
         let timeline = log.timeline(self.session()).unwrap();
         let entries = timeline.map(|entry| entry.unwrap().entry);

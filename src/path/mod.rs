@@ -16,6 +16,7 @@ pub mod frame;
 pub mod hold;
 pub mod mask;
 pub mod masking;
+pub mod reach;
 pub mod record;
 pub mod sequence;
 pub mod socket;
@@ -680,13 +681,13 @@ impl Path {
             .map_err(|error| Ended::RecordLog(error.to_string()))
     }
 
-    /// Hands everything appended to the kernel: called before anything is written to either side.
+    /// Hands everything appended to the kernel, and waits for the disk where that is configured: called before anything is written to either side.
     ///
     /// # Errors
     ///
     /// [`Ended::RecordLog`].
-    pub fn flush_record(&self) -> Result<(), Ended> {
-        self.shard.log.flush().map_err(|error| Ended::RecordLog(error.to_string()))
+    pub async fn flush_record(&self) -> Result<(), Ended> {
+        self.shard.log.flush().await.map_err(|error| Ended::RecordLog(error.to_string()))
     }
 }
 

@@ -15,6 +15,8 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
+use futures_lite::future::block_on;
+
 use super::*;
 use crate::gateway::stage::Stage;
 use crate::kafka::batch::Codec;
@@ -102,7 +104,7 @@ fn carry(path: &Path, turn: &Turn, buffers: &mut [Vec<u8>; 2], is_streamed: bool
     let fate =
         path.carry_request(request, &Attempt::default(), &mut |pending| owed = Some(pending));
     assert!(matches!(fate, Ok(Fate::Forward)), "{}: {fate:?}, {owed:?}", turn.name);
-    path.flush_record().unwrap();
+    block_on(path.flush_record()).unwrap();
     let Some(Pending::Broker(mut expected)) = owed else { panic!("{}: no answer", turn.name) };
     response.clear();
     response.extend_from_slice(&turn.response);
@@ -113,7 +115,7 @@ fn carry(path: &Path, turn: &Turn, buffers: &mut [Vec<u8>; 2], is_streamed: bool
         let (half, mut sent) = (response.len() / 2, 0);
         for here in [half, response.len()] {
             sent += path.carry_piece(&mut stream, &mut response[sent..here]).unwrap().bytes;
-            path.flush_record().unwrap();
+            block_on(path.flush_record()).unwrap();
         }
         assert_eq!(sent, response.len());
         path.end_stream(stream);
@@ -122,7 +124,7 @@ fn carry(path: &Path, turn: &Turn, buffers: &mut [Vec<u8>; 2], is_streamed: bool
         assert!(jobs.is_empty());
         let rewritten = path.carry_response(&mut expected, response, &[]).unwrap();
         assert!(rewritten.is_none());
-        path.flush_record().unwrap();
+        block_on(path.flush_record()).unwrap();
         path.answered(expected);
     }
 }

@@ -16,7 +16,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::encode::{
     BODY_HEAD_BYTES, FRAME_HEAD_BYTES, SIZES_AT, put_attribute, put_draft, put_masked,
@@ -109,6 +109,12 @@ pub enum RecordError {
     /// What is there already cannot be continued.
     #[error("record log cannot be continued, run `sluicegate verify`: {0}")]
     Unsound(#[from] SegmentError),
+    /// The disk has taken too long.
+    #[error("the disk did not take the entry within {} ms", limit.as_millis())]
+    Late {
+        /// How long it may take.
+        limit: Duration,
+    },
     /// Another process writes this log.
     #[error("record log `{path}` is in use by another gateway")]
     InUse {
@@ -157,6 +163,36 @@ pub trait SegmentFile: Sized {
     ///
     /// What the system says.
     fn sync(&self) -> io::Result<()>;
+
+    /// The same file once more, to be synced by another thread.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn share(&self) -> io::Result<Self>;
+}
+
+/// What must be synced so that all that was written until now is on the disk. It may take as long as the disk likes, so it
+/// runs where nobody waits for the thread.
+#[derive(Debug)]
+pub struct SyncJob<F: SegmentFile = File> {
+    files: Vec<F>,
+    /// The folder, where a segment was made in it.
+    directory: Option<PathBuf>,
+}
+
+impl<F: SegmentFile> SyncJob<F> {
+    /// Syncs, and blocks meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; it is for [`SegmentWriter::end_sync`] to know.
+    pub fn run(self) -> io::Result<()> {
+        for file in &self.files {
+            file.sync()?;
+        }
+        self.directory.map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    }
 }
 
 /// Appends entries to a shard's segments.
@@ -178,6 +214,9 @@ pub struct SegmentWriter<F: SegmentFile = File> {
     torn: bool,
     /// Something was written since the last sync; of interest with [`Durability::Always`] alone.
     unsynced: bool,
+    /// Segments that were left since then, and whether any was made.
+    left: Vec<F>,
+    rolled: bool,
 }
 
 /// An entry that is being written; dropped without [`EntryBuilder::commit`], it never was.
@@ -235,7 +274,7 @@ impl<F: SegmentFile> SegmentWriter<F> {
             first: end.next,
             previous_end: end.previous_end,
         };
-        let file = create_segment(&options, &header)?;
+        let file = create_segment(&options, &header, true)?;
         let recovery =
             Recovery { segment: header.name, first: end.next, torn_bytes: end.torn_bytes };
         let writer = Self {
@@ -250,6 +289,8 @@ impl<F: SegmentFile> SegmentWriter<F> {
             broken: false,
             torn: false,
             unsynced: false,
+            left: Vec::new(),
+            rolled: false,
         };
         Ok((writer, recovery))
     }
@@ -291,6 +332,20 @@ impl<F: SegmentFile> SegmentWriter<F> {
     /// [`RecordError::Write`]; the writer refuses entries until a flush succeeds. After a failed sync none does: the
     /// kernel forgets what it could not write (the gateway must be started again).
     pub fn flush(&mut self) -> Result<(), RecordError> {
+        self.write()?;
+        match self.begin_sync()? {
+            Some(job) => self.end_sync(job.run()),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`SegmentWriter::flush`] without the disk: what [`Durability::Always`] needs beside it is
+    /// [`SegmentWriter::begin_sync`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SegmentWriter::flush`].
+    pub fn write(&mut self) -> Result<(), RecordError> {
         if self.broken {
             return Err(RecordError::Failed { shard: self.options.shard });
         }
@@ -299,19 +354,53 @@ impl<F: SegmentFile> SegmentWriter<F> {
         if self.committed > 0 {
             self.write_out(&[])?;
         }
-        if self.unsynced
-            && self.options.durability == Durability::Always
-            && let Err(source) = self.file.sync()
-        {
-            self.broken = true;
-            return Err(self.failure(source));
-        }
-        self.unsynced = false;
+        self.unsynced &= self.is_synced_always();
         self.failed = false;
         if self.written >= self.options.roll_bytes {
             self.roll();
         }
         Ok(())
+    }
+
+    /// What must be synced now that all is written; `None` where nothing must. The writer may go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Write`] where the system has no more files to give.
+    pub fn begin_sync(&mut self) -> Result<Option<SyncJob<F>>, RecordError> {
+        if !self.unsynced || !self.is_synced_always() {
+            return Ok(None);
+        }
+        let current = self.file.share().map_err(|source| self.failure(source))?;
+        let mut files = std::mem::take(&mut self.left);
+        files.push(current);
+        self.unsynced = false;
+        let rolled = std::mem::take(&mut self.rolled);
+        Ok(Some(SyncJob { files, directory: rolled.then(|| self.options.directory.clone()) }))
+    }
+
+    /// Takes what became of a [`SyncJob`].
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Write`] where it failed; the writer takes no more entries then.
+    pub fn end_sync(&mut self, outcome: io::Result<()>) -> Result<(), RecordError> {
+        outcome.map_err(|source| {
+            self.broken = true;
+            self.failure(source)
+        })
+    }
+
+    /// The shard whose log it is.
+    #[must_use]
+    pub fn shard(&self) -> u32 {
+        self.options.shard
+    }
+
+    /// Whether what is written must be on the disk before it counts.
+    #[must_use]
+    pub fn is_synced_always(&self) -> bool {
+        self.options.durability == Durability::Always
     }
 
     /// How many bytes wait for a flush.
@@ -405,8 +494,14 @@ impl<F: SegmentFile> SegmentWriter<F> {
             previous_end: self.written,
             ..self.header
         };
-        if let Ok(file) = create_segment(&self.options, &header) {
-            self.file = file;
+        if let Ok(file) = create_segment(&self.options, &header, !self.is_synced_always()) {
+            let last = std::mem::replace(&mut self.file, file);
+            if self.unsynced {
+                self.left.push(last);
+            }
+            // The next sync takes the header with it.
+            self.unsynced = self.is_synced_always();
+            self.rolled = self.unsynced;
             self.header = header;
             self.written = wide(SEGMENT_HEADER_BYTES);
         }
@@ -522,6 +617,10 @@ impl SegmentFile for File {
     fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fdatasync(self)?)
     }
+
+    fn share(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
 }
 
 /// Where a shard's log ends.
@@ -589,6 +688,7 @@ fn fill_slices<'s>(
 fn create_segment<F: SegmentFile>(
     options: &SegmentOptions,
     header: &SegmentHeader,
+    syncs_now: bool,
 ) -> Result<F, RecordError> {
     let path = options.directory.join(header.name.file_name());
     let write = || {
@@ -602,7 +702,7 @@ fn create_segment<F: SegmentFile>(
                 size => rest = rest.get(size..).unwrap_or_default(),
             }
         }
-        if options.durability != Durability::Process {
+        if syncs_now && options.durability != Durability::Process {
             file.sync()?;
             File::open(&options.directory)?.sync_all()?;
         }

@@ -109,6 +109,12 @@ pub fn is_direct() -> bool {
     std::env::var("SLUICEGATE_TEST_TARGET").is_ok_and(|target| target == "kafka")
 }
 
+/// The end of partition 0 of a topic.
+pub fn end_of(connection: &mut Connection, topic: &str) -> i64 {
+    let answer = connection.call(LIST_OFFSETS_VERSION, &list_offsets(topic, 0)).unwrap();
+    answer.topics[0].partitions[0].offset
+}
+
 /// Waits until the broker leads all partitions of a new topic.
 pub fn await_leaders(connection: &mut Connection, topic: &str, partitions: i32) {
     let deadline = Instant::now() + SETTLING;

@@ -1,5 +1,6 @@
 //! The gateway under test: its own folder, configuration, issuer and process.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,12 @@ pub struct Setup {
     pub broker_ids: Vec<i32>,
     /// More lines for the configuration, at its top level.
     pub more: String,
+    /// `recording.sync`, where it is not the default.
+    pub sync: Option<&'static str>,
+    /// The host that clients are told, where it is not the gateway's own: that of a relay on the same ports.
+    pub advertised_host: Option<&'static str>,
+    /// More lines for the listener, without their indentation.
+    pub listener: Vec<&'static str>,
 }
 
 impl Default for Setup {
@@ -50,6 +57,9 @@ impl Default for Setup {
             group_logins: Vec::new(),
             broker_ids: vec![1],
             more: String::new(),
+            sync: None,
+            advertised_host: None,
+            listener: Vec::new(),
         }
     }
 }
@@ -95,6 +105,7 @@ impl Gateway {
             more: setup.more.clone(),
         };
         config::write(folder, &written, &issuer.0).unwrap();
+        amend(folder, &setup);
         let process = launch(folder, admin);
         Self { process, address, broker_addresses, admin, issuer, setup, directory }
     }
@@ -133,11 +144,46 @@ impl Gateway {
         (text, output.status.code().unwrap_or(-1))
     }
 
+    /// The inodes of its sockets. Its files are another matter: the index opens and closes them as it likes.
+    pub fn sockets(&self) -> HashSet<u64> {
+        let folder = format!("/proc/{}/fd", self.process.pid());
+        let links = std::fs::read_dir(folder).unwrap().filter_map(|entry| {
+            let link = std::fs::read_link(entry.ok()?.path()).ok()?;
+            link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        });
+        links.collect()
+    }
+
+    /// Waits until it has no more than `count` sockets.
+    pub fn await_sockets(&self, count: usize, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            let open = self.sockets().len();
+            if open <= count {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{open} sockets are open after {within:?}, not {count}"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Its resident memory now, in bytes.
     pub fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in bytes.
+    pub fn resident_bytes_peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()));
         let status = status.unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 }
@@ -166,6 +212,21 @@ fn launch(folder: &Path, admin: SocketAddr) -> Process {
         assert!(Instant::now() < deadline, "the gateway is not ready:\n{}", process.log());
     }
     process
+}
+
+/// What only tests have in their listeners.
+fn amend(folder: &Path, setup: &Setup) {
+    let file = folder.join("sluicegate.yaml");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    if let Some(host) = setup.advertised_host {
+        text = text.replace("advertised.host: 127.0.0.1", &format!("advertised.host: {host}"));
+    }
+    if let Some(sync) = setup.sync {
+        text = text.replace("recording:\n", &format!("recording:\n  sync: {sync}\n"));
+    }
+    let lines: String = setup.listener.iter().map(|line| format!("    {line}\n")).collect();
+    text = text.replace("    issuers: [test]\n", &format!("    issuers: [test]\n{lines}"));
+    std::fs::write(file, text).unwrap();
 }
 
 fn is_ready(admin: SocketAddr) -> bool {

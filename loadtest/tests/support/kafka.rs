@@ -13,6 +13,7 @@ use kafka_protocol::messages::{
     CreateAclsRequest, CreateTopicsRequest, FindCoordinatorRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use rustix::process::Signal;
 use sluicegate_loadtest::client::{Connection, PlainLogin};
 use sluicegate_loadtest::kafka;
 use sluicegate_loadtest::process::Process;
@@ -39,9 +40,23 @@ pub struct Kafka {
 /// One running broker.
 pub struct Node {
     process: Process,
+    addresses: Addresses,
+    home: PathBuf,
+    directory: TempDir,
+    id: i32,
+}
+
+/// Where one broker listens.
+#[derive(Clone, Copy, Debug)]
+struct Addresses {
+    /// Without login, for tests themselves and between brokers.
     open: SocketAddr,
+    /// With login.
     guarded: SocketAddr,
-    _directory: TempDir,
+    /// Without login; it advertises `relay`, where a test may place a relay to it.
+    relayed: SocketAddr,
+    relay: SocketAddr,
+    controller: SocketAddr,
 }
 
 impl Kafka {
@@ -85,17 +100,32 @@ impl Kafka {
 
     /// SASL_PLAINTEXT (PLAIN and SCRAM) on [`HIDDEN_HOST`]: what the gateway connects to.
     pub fn guarded(&self) -> SocketAddr {
-        self.node.guarded
+        self.node.addresses.guarded
+    }
+
+    /// A listener without login, and the address that it advertises: for a relay between the gateway and it.
+    pub fn relayed(&self) -> (SocketAddr, SocketAddr) {
+        (self.node.addresses.relayed, self.node.addresses.relay)
+    }
+
+    /// Ends the broker without a word and starts it again in its old folder, on its old ports.
+    pub fn kill_and_restart(&mut self, down: Duration) {
+        self.node.process.signal(Signal::KILL);
+        assert!(self.node.process.await_exit(PATIENCE).is_some(), "it does not die");
+        std::thread::sleep(down);
+        let Node { home, directory, id, addresses, .. } = &self.node;
+        let again = node(home, directory.path(), *id, *addresses).serve(START_PATIENCE);
+        self.node.process = again.unwrap();
     }
 
     /// A connection without login that may do everything: for the tests themselves.
     pub fn connect(&self) -> Connection {
-        Connection::open(self.node.open, PATIENCE).unwrap()
+        Connection::open(self.node.addresses.open, PATIENCE).unwrap()
     }
 
     /// A connection to the listener that wants a login.
     pub fn connect_as(&self, user: &str) -> Connection {
-        let mut connection = Connection::open(self.node.guarded, PATIENCE).unwrap();
+        let mut connection = Connection::open(self.node.addresses.guarded, PATIENCE).unwrap();
         connection.login(&login_of(user)).unwrap();
         connection
     }
@@ -153,23 +183,28 @@ impl Node {
     fn start(home: &Path, id: i32, controller: SocketAddr) -> Self {
         let directory = tempfile::Builder::new().prefix("sluicegate-kafka-").tempdir().unwrap();
         let [open] = free_addresses("127.0.0.1");
-        let [guarded] = free_addresses(HIDDEN_HOST);
-        // Users are part of the controller's first snapshot.
-        let mechanisms: &[&str] = if id == 1 { &["SCRAM-SHA-256", "SCRAM-SHA-512"] } else { &[] };
-        let format_arguments = mechanisms.iter().flat_map(|mechanism| {
-            let password = password_of(GATEWAY_USER);
-            let user = format!("{mechanism}=[name={GATEWAY_USER},password={password}]");
-            ["--add-scram".to_owned(), user]
-        });
-        let node = kafka::Node {
-            home,
-            folder: directory.path(),
-            heap: "-Xmx512m",
-            properties: server_properties(id, [open, guarded, controller]),
-            format_arguments: format_arguments.collect(),
-        };
-        let process = node.start(START_PATIENCE).unwrap();
-        Self { process, open, guarded, _directory: directory }
+        let [guarded, relayed, relay] = free_addresses(HIDDEN_HOST);
+        let addresses = Addresses { open, guarded, relayed, relay, controller };
+        let process = node(home, directory.path(), id, addresses).start(START_PATIENCE).unwrap();
+        Self { process, addresses, home: home.to_owned(), directory, id }
+    }
+}
+
+/// A broker in its folder.
+fn node<'a>(home: &'a Path, folder: &'a Path, id: i32, addresses: Addresses) -> kafka::Node<'a> {
+    // Users are part of the controller's first snapshot.
+    let mechanisms: &[&str] = if id == 1 { &["SCRAM-SHA-256", "SCRAM-SHA-512"] } else { &[] };
+    let format_arguments = mechanisms.iter().flat_map(|mechanism| {
+        let password = password_of(GATEWAY_USER);
+        let user = format!("{mechanism}=[name={GATEWAY_USER},password={password}]");
+        ["--add-scram".to_owned(), user]
+    });
+    kafka::Node {
+        home,
+        folder,
+        heap: "-Xmx512m",
+        properties: server_properties(id, addresses),
+        format_arguments: format_arguments.collect(),
     }
 }
 
@@ -209,10 +244,8 @@ pub fn home() -> Option<PathBuf> {
     Some(home)
 }
 
-fn server_properties(
-    id: i32,
-    [open, guarded, controller]: [SocketAddr; 3],
-) -> BTreeMap<&'static str, String> {
+fn server_properties(id: i32, addresses: Addresses) -> BTreeMap<&'static str, String> {
+    let Addresses { open, guarded, relayed, relay, controller } = addresses;
     let (roles, controller_listener) = match id {
         1 => ("broker,controller", format!(",CONTROLLER://{controller}")),
         _ => ("broker", String::new()),
@@ -227,11 +260,15 @@ fn server_properties(
         ("node.id", id.to_string()),
         ("controller.quorum.voters", format!("1@{controller}")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
-        ("listeners", format!("OPEN://{open},GUARDED://{guarded}{controller_listener}")),
-        ("advertised.listeners", format!("OPEN://{open},GUARDED://{guarded}")),
+        (
+            "listeners",
+            format!("OPEN://{open},GUARDED://{guarded},RELAYED://{relayed}{controller_listener}"),
+        ),
+        ("advertised.listeners", format!("OPEN://{open},GUARDED://{guarded},RELAYED://{relay}")),
         (
             "listener.security.protocol.map",
-            "OPEN:PLAINTEXT,GUARDED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+            "OPEN:PLAINTEXT,GUARDED:SASL_PLAINTEXT,RELAYED:PLAINTEXT,CONTROLLER:PLAINTEXT"
+                .to_owned(),
         ),
         ("inter.broker.listener.name", "OPEN".to_owned()),
         ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned()),

@@ -3,8 +3,11 @@
 pub mod clients;
 pub mod front;
 pub mod gateway;
+pub mod healthy;
 pub mod kafka;
+pub mod null;
 pub mod records;
+pub mod rough;
 pub mod tokens;
 
 use std::io::Write;

@@ -49,6 +49,10 @@ impl SegmentFile for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         if BROKEN.get() { Err(io::ErrorKind::Other.into()) } else { SegmentFile::sync(&self.0) }
     }
+
+    fn share(&self) -> io::Result<Self> {
+        self.0.share().map(Self)
+    }
 }
 
 fn ordinals(directory: &Path) -> Vec<u64> {
@@ -170,6 +174,34 @@ fn a_sync_that_fails_acknowledges_nothing() {
     append_ordinal(&mut writer, 1);
     writer.flush().unwrap();
     assert_eq!(ordinals(&options.directory), [0, 1]);
+}
+
+#[test]
+fn a_sync_takes_what_was_written_before_it_over_several_segments() {
+    let data = tempfile::tempdir().unwrap();
+    let options = SegmentOptions {
+        durability: Durability::Always,
+        roll_bytes: 1,
+        ..samples::options(data.path(), 0)
+    };
+    let (mut writer, _) = SegmentWriter::<FaultyFile>::open(options.clone()).unwrap();
+    assert!(writer.begin_sync().unwrap().is_none(), "nothing is written");
+    for ordinal in 0..3 {
+        append_ordinal(&mut writer, ordinal);
+        writer.write().unwrap();
+    }
+    let job = writer.begin_sync().unwrap().unwrap();
+    assert_eq!((job.files.len(), job.directory.is_some()), (4, true));
+    assert!(writer.begin_sync().unwrap().is_none(), "all of it is in the job");
+    append_ordinal(&mut writer, 3);
+    writer.write().unwrap();
+    writer.end_sync(job.run()).unwrap();
+    let job = writer.begin_sync().unwrap().unwrap();
+    BROKEN.set(true);
+    assert!(matches!(writer.end_sync(job.run()), Err(RecordError::Write { .. })));
+    BROKEN.set(false);
+    assert!(matches!(writer.write(), Err(RecordError::Failed { shard: 0 })));
+    assert_eq!(ordinals(&options.directory), [0, 1, 2, 3]);
 }
 
 #[test]

@@ -45,8 +45,8 @@ pub enum TlsError {
     /// The connection ended where TLS had not.
     #[error("the connection ended without a close_notify")]
     Truncated,
-    /// Nothing can be sent: TLS has ended, or its keys are used up.
-    #[error("nothing can be sent any more")]
+    /// Nothing goes either way any more: after an error, after our close_notify, or because the keys are used up.
+    #[error("TLS has ended")]
     Ended,
     /// rustls wants more room than a record can need, or is in a state that it documents no way out of.
     #[error("rustls is in a state that cannot be: {0}")]

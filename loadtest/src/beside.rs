@@ -11,6 +11,7 @@ use crate::plan::{BesidePlan, BrokerKind, Client, Kind};
 use crate::process::Process;
 use crate::stage::{self, Gateway, GatewayPlan, NullBroker, folder, free_address};
 use crate::target::Target;
+use crate::tls;
 
 /// All that runs for a comparison. (Fields end in this order: processes before their folders.)
 pub struct Beside {
@@ -60,8 +61,6 @@ pub fn start(plan: &BesidePlan, load: &Load) -> anyhow::Result<Beside> {
             vec![kafka]
         }
     };
-    let certificates = folder()?;
-    crate::tls::write_certificates(certificates.path())?;
     let mut targets = Vec::new();
     let (mut relays, mut gateways) = (Vec::new(), Vec::new());
     let mut places = places.iter();
@@ -72,16 +71,23 @@ pub fn start(plan: &BesidePlan, load: &Load) -> anyhow::Result<Beside> {
             Kind::Direct => Target::new(&name, open),
             Kind::Relay | Kind::RelayTls => {
                 let place = places.next().context("a relay without a place")?;
-                let encrypted = place.kind == Kind::RelayTls;
-                let folder = encrypted.then_some(certificates.path());
-                let relay = stage::relay(place.relay, place.broker, folder)?;
                 let mut target = Target::new(&name, place.relay);
-                target.pid = Some(relay.pid());
-                if let Some(folder) = folder {
+                let mut certificates = None;
+                if place.kind == Kind::RelayTls {
+                    let folder = folder()?;
+                    tls::write_certificates(folder.path())?;
                     target.set("security.protocol", "SSL");
-                    target.set_authority(folder);
+                    target.set_authority(folder.path());
+                    certificates = Some(folder);
                 }
+                let relay = stage::relay(
+                    place.relay,
+                    place.broker,
+                    certificates.as_ref().map(TempDir::path),
+                )?;
+                target.pid = Some(relay.pid());
                 relays.push(relay);
+                folders.extend(certificates);
                 target
             }
             _ => {
@@ -92,7 +98,6 @@ pub fn start(plan: &BesidePlan, load: &Load) -> anyhow::Result<Beside> {
             }
         });
     }
-    folders.push(certificates);
     Ok(Beside {
         targets,
         _gateways: gateways,

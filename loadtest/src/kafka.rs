@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -41,7 +40,7 @@ impl Node<'_> {
         }
         fs::write(&file, text)?;
         fs::write(self.folder.join(LOGGING_FILE), LOGGING)?;
-        self.format(&file)?;
+        self.format(&file, patience)?;
         self.serve(patience)
     }
 
@@ -58,17 +57,16 @@ impl Node<'_> {
         Ok(process)
     }
 
-    fn format(&self, properties: &Path) -> anyhow::Result<()> {
+    fn format(&self, properties: &Path, patience: Duration) -> anyhow::Result<()> {
         let mut format = self.java("-Xmx128m", "kafka.tools.StorageTool");
         // The compiler's second tier pays only in long runs, and formatting is short.
         format.insert(1, "-XX:TieredStopAtLevel=1".into());
         format.extend(["format", "-t", "SluicegateTestClusterA", "-c"].map(OsString::from));
         format.push(properties.into());
         format.extend(self.format_arguments.iter().map(OsString::from));
-        let (program, arguments) = format.split_first().context("no program")?;
-        let output = Command::new(program).args(arguments).output().context("cannot run java")?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "Kafka's storage was not formatted: {text}");
+        let process = Process::start("Kafka's format", &format, Some(self.folder))?;
+        let code = process.await_exit(patience).context("Kafka's format does not end")?;
+        ensure!(code == 0, "Kafka's storage was not formatted:\n{}", process.last_lines());
         Ok(())
     }
 

@@ -57,7 +57,7 @@ impl NullBroker<'_> {
     }
 }
 
-/// Starts a relay from `listen` to `to`; with TLS where `certificates` is a folder that holds some.
+/// Starts a relay from `listen` to `to`; with TLS where `certificates` is a folder that holds some, for it alone.
 ///
 /// # Errors
 /// Where it does not serve.
@@ -73,7 +73,7 @@ pub fn relay(
         command.extend(["--tls-certificate".into(), folder.join(tls::CERTIFICATE_FILE).into()]);
         command.extend(["--tls-key".into(), folder.join(tls::KEY_FILE).into()]);
     }
-    let process = Process::start("relay", &command, None)?;
+    let process = Process::start("relay", &command, certificates)?;
     process.await_accept(PATIENCE, listen)?;
     Ok(process)
 }

@@ -1,6 +1,6 @@
 # The commands of the README. All of them build in one profile, because RocksDB's C++ is compiled once per profile.
 
-.PHONY: help setup demo test bench lint
+.PHONY: help setup demo test guard bench lint
 .DEFAULT_GOAL := help
 
 SHELL := /bin/bash
@@ -19,6 +19,10 @@ demo: setup ## one topic read by three people through the gateway, then all of i
 test: setup ## unit tests, and end to end against real Kafka with the Java client and librdkafka
 	@$(environment) cargo build --release --workspace --all-targets
 	@$(environment) cargo test --release --workspace
+
+guard: setup ## fails where the gateway has become grossly slower than the bare relay (half a minute)
+	@$(environment) cargo build --release --workspace --bins
+	@$(environment) scripts/guard.sh
 
 bench: setup ## criterion, one bench per step of the path, then the gateway beside the bare relay
 	@$(environment) cargo build --release --workspace

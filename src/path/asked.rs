@@ -138,6 +138,22 @@ impl Asked {
         Ok(())
     }
 
+    /// Checks how many partitions a response tells of for that topic, before any of them is here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asked::check`].
+    pub fn check_count(&self, topic: usize, partitions: usize) -> Result<(), String> {
+        let Some(asked) = self.topics.get(topic).filter(|_| self.is_limited) else { return Ok(()) };
+        let key = self.key(asked);
+        let same = self.topics.iter().filter(|asked| self.is(asked, key));
+        let most = same.map(|asked| self.partitions_of(asked).len()).sum::<usize>();
+        if partitions > most {
+            return Err(format!("it tells of {partitions} partitions where {most} were asked for"));
+        }
+        Ok(())
+    }
+
     fn partitions_of(&self, topic: &AskedTopic) -> &[i32] {
         let (first, end) = topic.partitions;
         self.partitions.get(first..end).unwrap_or_default()

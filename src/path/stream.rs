@@ -141,6 +141,7 @@ impl Stream {
         }
         let Some(topic) = topics.get(place) else { return Ok(None) };
         let (key, first) = (key_within(topic, self.sent, window), index(topic.partitions.first));
+        let count = index(topic.partition_list.count);
         let name = match (key.name, key.id) {
             (Some(name), _) => Some(name),
             (None, Some(id)) => cluster.topic_name(&id).map(|name| &**name),
@@ -149,6 +150,7 @@ impl Stream {
         self.scratch.topic.clear();
         self.scratch.topic.push_str(name.ok_or("it tells of a topic that nobody knows")?);
         let asked = self.check_topics(window, place.saturating_add(1))?;
+        self.expected.asked.check_count(asked, count)?;
         self.topic = Some(CurrentTopic { place, asked, first });
         Ok(self.topic)
     }

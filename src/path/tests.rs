@@ -83,7 +83,7 @@ fn turns() -> [Turn; 3] {
 
     let partition = ListOffsetsPartition::default();
     let topic = ListOffsetsTopic::default().with_name(name()).with_partitions(vec![partition]);
-    let list = ListOffsetsRequest::default().with_topics(vec![topic]);
+    let list = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
     let partition = ListOffsetsPartitionResponse::default();
     let topic =
         ListOffsetsTopicResponse::default().with_name(name()).with_partitions(vec![partition]);

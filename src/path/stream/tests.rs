@@ -238,7 +238,8 @@ fn what_was_not_asked_for_or_does_not_fit_never_goes_out() {
     let stage = Stage::set(PERMIT, "none", &TOPICS);
     let honest = response(12, &mut random, false);
     let beta = honest.windows(5).position(|window| window == b"\x05beta").unwrap();
-    let lies: [(&str, usize, fn(&mut Vec<u8>, usize)); 4] = [
+    let lies: [(&str, usize, fn(&mut Vec<u8>, usize)); 5] = [
+        ("more partitions than were asked for", beta, |frame, at| frame[at + 5] = 60),
         ("another number", 0, |frame, _| frame[7] ^= 9),
         ("a topic that nobody asked for", beta, |frame, at| frame[at + 1] = b'z'),
         // Behind the name and the count stands the index.

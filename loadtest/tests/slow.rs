@@ -105,12 +105,12 @@ fn a_broker_that_does_not_read_stops_nobody_else_and_is_left_with_its_client() {
 
 #[test]
 fn both_sockets_of_an_idle_connection_are_asked_for_a_sign_of_life() {
-    let setup = null::setup(null::start((1, 100), None));
-    let Some(front) = Front::start(setup) else { return };
+    let broker = null::start((1, 100), None);
+    let Some(front) = Front::start(null::setup(broker)) else { return };
     let _idle = front.connect_as(&ALICE);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let timers = idle_timers(front.gateway());
+        let timers = idle_timers(front.gateway(), broker);
         // The client's, its broker's, and the gateway's own eyes on the cluster.
         let kept: Vec<_> = timers.iter().filter(|timer| timer.kind == KEEPALIVE).collect();
         if kept.len() >= 3 && kept.len() == timers.len() {
@@ -134,17 +134,21 @@ struct Timer {
 /// The number of the keepalive timer there.
 const KEEPALIVE: u8 = 2;
 
-/// The timers of all established Kafka connections of a gateway.
-fn idle_timers(gateway: &Gateway) -> Vec<Timer> {
+/// The timers of all established Kafka connections of a gateway: those at its ports, and those to the broker.
+fn idle_timers(gateway: &Gateway, broker: SocketAddr) -> Vec<Timer> {
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    let mut served: Vec<u16> = gateway.broker_addresses.iter().map(SocketAddr::port).collect();
+    served.push(gateway.address.port());
     let own = gateway.sockets();
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let rows = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let established = fields[3] == "01" && own.contains(&fields[9].parse().ok()?);
+        let is_kafka = served.contains(&port(fields[1])?) || port(fields[2])? == broker.port();
         let (kind, due) = fields[5].split_once(':')?;
         let ticks = u64::from_str_radix(due, 16).ok()?;
         let due = Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second());
-        established.then_some(Timer { kind: kind.parse().ok()?, due })
+        (established && is_kafka).then_some(Timer { kind: kind.parse().ok()?, due })
     });
     rows.collect()
 }

@@ -1,5 +1,6 @@
 //! A slow client, a slow broker and slow attackers each stop only their own connection (rows F13, F15 of the faults).
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,7 +116,7 @@ fn both_sockets_of_an_idle_connection_are_asked_for_a_sign_of_life() {
         let kept: Vec<_> = timers.iter().filter(|timer| timer.kind == KEEPALIVE).collect();
         if kept.len() >= 3 && kept.len() == timers.len() {
             let late = |timer: &&Timer| timer.due > Duration::from_secs(15);
-            assert!(!kept.iter().any(|timer| late(timer)), "{timers:?}");
+            assert!(!kept.iter().any(late), "{timers:?}");
             return;
         }
         // A retransmission timer may be in the way for a moment.
@@ -208,14 +209,14 @@ fn slow_attackers_are_shown_the_door_and_nobody_notices() {
 /// A socket that sends a byte at each step, and notes when it was closed.
 struct Trickle {
     stream: TcpStream,
-    left: std::vec::IntoIter<u8>,
+    left: VecDeque<u8>,
     ended: Option<Duration>,
 }
 
 impl Trickle {
     fn new(stream: TcpStream, bytes: &[u8]) -> Self {
         stream.set_nonblocking(true).unwrap();
-        Self { stream, left: bytes.to_vec().into_iter(), ended: None }
+        Self { stream, left: bytes.iter().copied().collect(), ended: None }
     }
 
     fn step(&mut self, started: Instant) {
@@ -226,7 +227,7 @@ impl Trickle {
             Err(error) => error.kind() == ErrorKind::WouldBlock,
             Ok(bytes) => bytes > 0,
         };
-        let sent = self.left.next().is_none_or(|byte| self.stream.write_all(&[byte]).is_ok());
+        let sent = self.left.pop_front().is_none_or(|byte| self.stream.write_all(&[byte]).is_ok());
         if !is_open || !sent {
             self.ended = Some(started.elapsed());
         }

@@ -304,7 +304,6 @@ impl Drop for Fuse {
 mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
-    use std::time::Instant;
 
     use super::*;
     use crate::gateway::stage::Stage;
@@ -318,7 +317,7 @@ mod tests {
         if std::env::var_os(PANICS).is_some() {
             return panic_in_a_shard();
         }
-        let started = Instant::now();
+        let started = clock::monotonic();
         let status = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture"])
             .arg("shard::tests::a_panic_in_a_connection_ends_the_process_and_not_its_shard_alone")

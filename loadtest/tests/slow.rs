@@ -1,5 +1,6 @@
 //! A slow client, a slow broker and slow attackers each stop only their own connection (rows F13, F15 of the faults).
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,7 +116,7 @@ fn both_sockets_of_an_idle_connection_are_asked_for_a_sign_of_life() {
         let kept: Vec<_> = timers.iter().filter(|timer| timer.kind == KEEPALIVE).collect();
         if kept.len() >= 3 && kept.len() == timers.len() {
             let late = |timer: &&Timer| timer.due > Duration::from_secs(15);
-            assert!(!kept.iter().any(|timer| late(timer)), "{timers:?}");
+            assert!(!kept.iter().any(late), "{timers:?}");
             return;
         }
         // A retransmission timer may be in the way for a moment.
@@ -129,28 +130,26 @@ fn both_sockets_of_an_idle_connection_are_asked_for_a_sign_of_life() {
 struct Timer {
     kind: u8,
     due: Duration,
-    ports: [u16; 2],
 }
 
 /// The number of the keepalive timer there.
 const KEEPALIVE: u8 = 2;
 
-/// The timers of all established Kafka connections of a gateway.
+/// The timers of all established Kafka connections of a gateway: those at its ports, and those to the broker.
 fn idle_timers(gateway: &Gateway, broker: SocketAddr) -> Vec<Timer> {
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    let mut served: Vec<u16> = gateway.broker_addresses.iter().map(SocketAddr::port).collect();
+    served.push(gateway.address.port());
     let own = gateway.sockets();
-    let mut kafka = vec![gateway.address.port(), broker.port()];
-    kafka.extend(gateway.broker_addresses.iter().map(SocketAddr::port));
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let rows = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let established = fields[3] == "01" && own.contains(&fields[9].parse().ok()?);
+        let is_kafka = served.contains(&port(fields[1])?) || port(fields[2])? == broker.port();
         let (kind, due) = fields[5].split_once(':')?;
         let ticks = u64::from_str_radix(due, 16).ok()?;
         let due = Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second());
-        let port = |field: &str| u16::from_str_radix(field.split_once(':')?.1, 16).ok();
-        let ports = [port(fields[1])?, port(fields[2])?];
-        let is_kafka = ports.iter().any(|port| kafka.contains(port));
-        (established && is_kafka).then_some(Timer { kind: kind.parse().ok()?, due, ports })
+        (established && is_kafka).then_some(Timer { kind: kind.parse().ok()?, due })
     });
     rows.collect()
 }
@@ -210,14 +209,14 @@ fn slow_attackers_are_shown_the_door_and_nobody_notices() {
 /// A socket that sends a byte at each step, and notes when it was closed.
 struct Trickle {
     stream: TcpStream,
-    left: std::vec::IntoIter<u8>,
+    left: VecDeque<u8>,
     ended: Option<Duration>,
 }
 
 impl Trickle {
     fn new(stream: TcpStream, bytes: &[u8]) -> Self {
         stream.set_nonblocking(true).unwrap();
-        Self { stream, left: bytes.to_vec().into_iter(), ended: None }
+        Self { stream, left: bytes.iter().copied().collect(), ended: None }
     }
 
     fn step(&mut self, started: Instant) {
@@ -228,7 +227,7 @@ impl Trickle {
             Err(error) => error.kind() == ErrorKind::WouldBlock,
             Ok(bytes) => bytes > 0,
         };
-        let sent = self.left.next().is_none_or(|byte| self.stream.write_all(&[byte]).is_ok());
+        let sent = self.left.pop_front().is_none_or(|byte| self.stream.write_all(&[byte]).is_ok());
         if !is_open || !sent {
             self.ended = Some(started.elapsed());
         }

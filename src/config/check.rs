@@ -166,6 +166,7 @@ fn checked_listener(
     base: &Path,
 ) -> Result<Listener, BadValue> {
     let key = |field: &str| format!("listeners.{name}.{field}");
+    let connections = connection_limits(&raw, &key)?;
     if !clusters.contains_key(&raw.cluster) {
         return Err(BadValue::new(key("cluster"), unknown(&raw.cluster, clusters.keys())));
     }
@@ -205,20 +206,6 @@ fn checked_listener(
     if mechanisms.is_empty() {
         return Err(BadValue::new(key("sasl.enabled.mechanisms"), "needs at least one"));
     }
-    let limit = |field: &str, value: Option<u32>| match value.map(NonZeroU32::new) {
-        Some(None) => {
-            Err(BadValue::new(key(field), "0 would let nobody in; leave it out for no limit"))
-        }
-        other => Ok(other.flatten()),
-    };
-    let connections = ConnectionLimits {
-        per_address: limit("max.connections.per.ip", raw.max_connections_per_ip)?,
-        per_second: limit("max.connection.creation.rate", raw.max_connection_creation_rate)?,
-        per_address_and_second: limit(
-            "max.connection.creation.rate.per.ip",
-            raw.max_connection_creation_rate_per_ip,
-        )?,
-    };
     Ok(Listener {
         connections,
         bind: address(&key("bind"), &raw.bind)?,
@@ -229,6 +216,28 @@ fn checked_listener(
         mechanisms,
         issuers: raw.issuers,
         name,
+    })
+}
+
+fn connection_limits(
+    raw: &RawListener,
+    key: &impl Fn(&str) -> String,
+) -> Result<ConnectionLimits, BadValue> {
+    let limit = |field: &str, value: Option<u32>| match value.map(NonZeroU32::new) {
+        Some(None) => {
+            let reason = "0 would let nobody in; leave it out for no limit";
+            Err(BadValue::new(key(field), reason))
+        }
+        other => Ok(other.flatten()),
+    };
+    let per_address_and_second = "max.connection.creation.rate.per.ip";
+    Ok(ConnectionLimits {
+        per_address: limit("max.connections.per.ip", raw.max_connections_per_ip)?,
+        per_second: limit("max.connection.creation.rate", raw.max_connection_creation_rate)?,
+        per_address_and_second: limit(
+            per_address_and_second,
+            raw.max_connection_creation_rate_per_ip,
+        )?,
     })
 }
 

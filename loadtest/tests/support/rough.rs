@@ -317,10 +317,11 @@ impl Carrier {
         if kind == 3 {
             // Half closed: what still comes is read and goes nowhere, until the peers end it.
             let deadline = Instant::now() + Duration::from_millis(100);
-            let mut nowhere = [0; 4096];
+            let mut nowhere = Vec::new();
             while Instant::now() < deadline {
                 for mut side in &self.sides {
-                    side.read(&mut nowhere).ok();
+                    // To where nothing more is there.
+                    side.read_to_end(&mut nowhere).ok();
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }

@@ -24,7 +24,7 @@ use crate::limits;
 use crate::path::asked::TopicKey;
 use crate::path::hold;
 use crate::path::record::Note;
-use crate::path::tally::Batches;
+use crate::path::tally::{Batches, Tally};
 
 /// A response under way.
 #[derive(Debug)]
@@ -284,15 +284,7 @@ impl Path {
             stream.arriving = None;
         }
         if !tally.is_empty() {
-            let mut note = Note::new(EntryKind::Delivered);
-            let expected = &stream.expected;
-            note.request = Some(request_draft(exchange, expected.client_correlation));
-            note.answers = Some(expected.ordinal);
-            note.policy_epoch = self.judge.borrow().policy.epoch();
-            self.shard
-                .log
-                .append(&self.trace, &note, Some(tally), &payload)
-                .map_err(|error| Ended::RecordLog(error.to_string()))?;
+            self.record_piece(&stream.expected, tally, &payload)?;
         }
         kept_parts.keep(payload);
         let is_passed = stream.passed == stream.scratch.found.partitions.len();
@@ -307,6 +299,21 @@ impl Path {
         stream.sent = upto;
         let needs = needs.saturating_sub(upto).max(here.saturating_sub(bytes).saturating_add(1));
         Ok(Carried { bytes, is_last, needs })
+    }
+
+    fn record_piece(
+        &self,
+        expected: &Expected,
+        tally: &Tally,
+        payload: &[&[u8]],
+    ) -> Result<(), Ended> {
+        let mut note = Note::new(EntryKind::Delivered);
+        note.request = Some(request_draft(expected.exchange, expected.client_correlation));
+        note.answers = Some(expected.ordinal);
+        note.policy_epoch = self.judge.borrow().policy.epoch();
+        let log = &self.shard.log;
+        log.append(&self.trace, &note, Some(tally), payload)
+            .map_err(|error| Ended::RecordLog(error.to_string()))
     }
 
     /// A stream for an answer whose first bytes are here.

@@ -21,7 +21,7 @@ test: setup ## unit tests, and end to end against real Kafka with the Java clien
 	@$(environment) cargo test --release --workspace
 
 guard: setup ## fails where the gateway has become grossly slower than the bare relay (half a minute)
-	@$(environment) cargo build --release --workspace --bins
+	@$(environment) cargo build --release --workspace --all-targets
 	@$(environment) scripts/guard.sh
 
 bench: setup ## criterion, one bench per step of the path, then the gateway beside the bare relay

@@ -107,7 +107,7 @@ impl ReadBuffer {
     pub fn room(&mut self, wanted: usize) -> &mut [u8] {
         let held = self.end.saturating_sub(self.start);
         if self.storage.is_empty() {
-            let bytes = wanted.clamp(CLASS_BYTES_MIN, limits::STREAM_READ_BYTES);
+            let bytes = wanted.clamp(CLASS_BYTES_MIN, limits::STREAM_PIECE_BYTES);
             self.storage = self.pool.take(bytes);
             self.start = 0;
             self.end = 0;
@@ -119,7 +119,7 @@ impl ReadBuffer {
 
     fn make_room(&mut self, held: usize, wanted: usize) {
         let full = held.saturating_mul(2) > self.storage.len();
-        let is_one_read = wanted <= limits::STREAM_READ_BYTES;
+        let is_one_read = wanted <= limits::STREAM_PIECE_BYTES;
         if (full || is_one_read) && wanted > self.storage.len() {
             let doubled = self.storage.len().saturating_mul(2);
             let bytes = doubled.max(wanted.min(limits::POOLED_BUFFER_BYTES_MAX));
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_declared_length_allocates_no_more_than_a_read() {
         for (wanted, room) in
-            [(0, CLASS_BYTES_MIN), (limits::FRAME_BYTES_MAX, limits::STREAM_READ_BYTES)]
+            [(0, CLASS_BYTES_MIN), (limits::FRAME_BYTES_MAX, limits::STREAM_PIECE_BYTES)]
         {
             let mut buffer = ReadBuffer::new(Rc::new(Pool::default()));
             assert_eq!(buffer.room(wanted).len(), room);

@@ -605,6 +605,10 @@ impl Link {
         loop {
             if let Some(mut under_way) = stream.take() {
                 let window = reader.bytes_mut().get_mut(at..).unwrap_or_default();
+                if !under_way.stream.is_due(window.len()) {
+                    *stream = Some(under_way);
+                    break;
+                }
                 let carried = self.path.carry_piece(&mut under_way.stream, window)?;
                 at = at.saturating_add(carried.bytes);
                 if !carried.is_last {
@@ -662,7 +666,7 @@ impl Link {
     /// Whether the response of `size_bytes` that begins to arrive goes on as it comes: it is larger than one read, and
     /// answers the request that is due, which allows it.
     fn may_stream(&self, size_bytes: usize) -> Result<bool, Ended> {
-        if size_bytes <= limits::READ_BYTES {
+        if size_bytes <= limits::STREAM_BYTES_MIN {
             return Ok(false);
         }
         self.queue.front_broker(|expected| self.path.may_stream(expected)).unwrap_or(Ok(false))
@@ -730,7 +734,7 @@ impl Link {
 impl UnderWay {
     /// Room for what must be here, and at least for a large read.
     fn room(&self) -> usize {
-        self.needs.max(limits::STREAM_READ_BYTES)
+        self.needs.max(limits::STREAM_PIECE_BYTES)
     }
 }
 

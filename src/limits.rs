@@ -164,9 +164,12 @@ pub const TOPIC_PLANS_MAX: usize = 1_024;
 /// Sets of mask buffers that one shard keeps for reuse, each up to a few MiB.
 pub const MASK_BUFFERS_MAX: usize = 4;
 
-/// Bytes of a streamed response that are forwarded at once at most, and its room while they come. Measured: see
+/// A response that is larger is forwarded while it arrives, where it may be.
+pub const STREAM_BYTES_MIN: usize = READ_BYTES;
+
+/// The least bytes of a streamed response that are forwarded at once, but for its last, and the room for them. Measured: see
 /// `docs/BENCHMARKS.md`.
-pub const STREAM_READ_BYTES: usize = 256 * 1024;
+pub const STREAM_PIECE_BYTES: usize = 256 * 1024;
 
 /// What one shard keeps of answers that were carried, for the next: the names and partitions that a request asked for.
 pub const ASKED_KEPT_MAX: usize = 64;

@@ -94,6 +94,12 @@ impl Stream {
         }
     }
 
+    /// Whether `here` bytes are worth a piece: as many as one is at least, or all that is left.
+    #[must_use]
+    pub fn is_due(&self, here: usize) -> bool {
+        here >= self.size_bytes.saturating_sub(self.sent).min(limits::STREAM_PIECE_BYTES)
+    }
+
     /// What can be kept once it has ended.
     #[must_use]
     pub fn into_parts(self) -> (Expected, Scratch) {

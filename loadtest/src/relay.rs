@@ -185,7 +185,8 @@ impl Encrypted {
     }
 }
 
-fn unless_blocked(result: std::io::Result<usize>) -> std::io::Result<Option<usize>> {
+/// What a socket that does not block gave; `None` where it has nothing now.
+pub(crate) fn unless_blocked(result: std::io::Result<usize>) -> std::io::Result<Option<usize>> {
     match result {
         Ok(count) => Ok(Some(count)),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {

@@ -201,8 +201,8 @@ impl Path {
     }
 
     /// Whether a topic's record batches are recorded.
-    fn keeps_payload(&self, topic: &str) -> bool {
-        self.level.get() != RecordLevel::None && !self.plan(topic, clock::wall()).skips_payload
+    fn keeps_payload(&self, plan: &Plan) -> bool {
+        self.level.get() != RecordLevel::None && !plan.skips_payload
     }
 
     fn plan(&self, topic: &str, now: UnixMillis) -> Plan {
@@ -655,7 +655,7 @@ impl Path {
             }
             let summary = batch::summarise(records)?;
             let name = topic_text(topic, frame, cluster);
-            let is_kept = self.keeps_payload(&name);
+            let is_kept = self.keeps_payload(&self.plan(&name, clock::wall()));
             if is_kept {
                 payload.push(records);
             }

@@ -11,6 +11,7 @@
 //! the client's next request is told why.
 
 use sluicegate_actors::recorder::entry::EntryKind;
+use sluicegate_actors::vocabulary::UnixMillis;
 
 use super::{Expected, Path, RESPONSE_CORRELATION_AT, Work, patch, request_draft};
 use crate::clock;
@@ -23,6 +24,7 @@ use crate::kafka::wire::index;
 use crate::limits;
 use crate::path::asked::TopicKey;
 use crate::path::hold;
+use crate::path::masking::Plan;
 use crate::path::record::Note;
 use crate::path::tally::{Batches, Tally};
 
@@ -262,10 +264,11 @@ impl Path {
                 stream.check_partition(topic, partition.index).map_err(unusable)?;
             }
             let name = stream.scratch.topic.as_str();
-            if start < end && !self.judge.borrow_mut().reads(name, partition.index, now) {
-                return Err(Ended::RightEnded(name.to_owned()));
+            let plan = self.plan(name, now);
+            if start < end {
+                self.check_right(&plan, name, partition.index, now)?;
             }
-            let is_kept = self.keeps_payload(name);
+            let is_kept = self.keeps_payload(&plan);
             let arriving = stream.arriving.get_or_insert(Arriving::new(start, end));
             let mut summary = None;
             let reached = arriving
@@ -305,6 +308,20 @@ impl Path {
         stream.sent = upto;
         let needs = needs.saturating_sub(upto).max(here.saturating_sub(bytes).saturating_add(1));
         Ok(Carried { bytes, is_last, needs })
+    }
+
+    /// Whether records may go on as they are. A mask that begins is a right that ends, too: of seeing them so.
+    fn check_right(
+        &self,
+        plan: &Plan,
+        topic: &str,
+        partition: i32,
+        now: UnixMillis,
+    ) -> Result<(), Ended> {
+        if plan.mask.is_none() && self.judge.borrow_mut().reads(topic, partition, now) {
+            return Ok(());
+        }
+        Err(Ended::RightEnded(topic.to_owned()))
     }
 
     fn record_piece(

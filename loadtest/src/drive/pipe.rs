@@ -1,6 +1,6 @@
 //! The bytes of one connection without blocking: what is to be sent, what has come, and the wait between.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use rustls::ClientConnection;
 
 use crate::client::Stream;
 use crate::frame::FRAME_BYTES_MAX;
+use crate::relay::unless_blocked;
 
 /// One connection, after its login.
 pub(super) struct Pipe {
@@ -171,16 +172,6 @@ impl Incoming {
             self.memory.resize(wanted, 0);
         }
         Ok(())
-    }
-}
-
-fn unless_blocked(result: std::io::Result<usize>) -> std::io::Result<Option<usize>> {
-    match result {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
+use socket2::{SockFilter, SockRef};
 use sluicegate_loadtest::client::Connection;
 use sluicegate_loadtest::requests::{FETCH_VERSION, FetchBounds, PRODUCE_VERSION, fetch, produce};
 
@@ -232,6 +233,34 @@ impl Trickle {
             self.ended = Some(started.elapsed());
         }
     }
+}
+
+/// A client that vanishes without a word: no packet reaches it any more, so that nothing is answered and nothing is
+/// refused either. One waits for records, one is owed much (row F13).
+#[test]
+fn a_client_that_vanishes_is_let_go_with_all_that_it_held() {
+    let setup = null::setup(null::start((16, 16_000), None));
+    let Some(front) = Front::start(setup) else { return };
+    let gateway = front.gateway();
+    drop(front.connect_as(&ALICE));
+    std::thread::sleep(Duration::from_millis(500));
+    let open_before = gateway.sockets().len();
+    let idle = front.connect_as(&ALICE);
+    let mut busy = front.connect_as(&ALICE);
+    for _ in 0..8 {
+        ask_for(&mut busy, 4 << 20);
+    }
+    for vanished in [&idle, &busy] {
+        // `ret 0`: a packet filter that takes nothing.
+        let nothing = [SockFilter::new(6, 0, 0, 0)];
+        SockRef::from(vanished.stream()).attach_filter(&nothing).unwrap();
+    }
+    assert!(gateway.sockets().len() >= open_before + 4, "they are not connected");
+    let started = Instant::now();
+    gateway.await_sockets(open_before, PATIENCE);
+    eprintln!("let go after {:?}", started.elapsed());
+    // Kept alive for 15 s, unacknowledged for 30 s; the rest is for a busy machine.
+    assert!(started.elapsed() < Duration::from_secs(50), "{:?}", started.elapsed());
 }
 
 /// Ends of connections of every kind, in the middle of everything: 500 of them, or `SLUICEGATE_TEST_CYCLES` (row F13 asks

@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "a test that cannot set its stage has failed"
 )]
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluicegate_actors::auth::mint::LocalIssuer;
 use sluicegate_actors::recorder::entry::{Entry, EntryKind};
@@ -20,6 +22,7 @@ use sluicegate_actors::vocabulary::{ConnectionId, Identity, SessionId, UnixMilli
 use tempfile::TempDir;
 
 use super::Ground;
+use crate::clock;
 use crate::cluster::ClusterView;
 use crate::config::Config;
 use crate::control::Control;
@@ -39,7 +42,14 @@ pub(crate) struct Stage {
 impl Stage {
     /// A gateway with this policy that records payloads or not, before a cluster with these topics.
     pub(crate) fn set(policy: &str, payload: &str, topics: &[&str]) -> Self {
+        Self::masked(policy, "rules: []", payload, topics)
+    }
+
+    /// The same with mask rules.
+    pub(crate) fn masked(policy: &str, masks: &str, payload: &str, topics: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("masks.yaml"), masks).unwrap();
+        std::fs::write(folder.path().join("masking.key"), [b'k'; 32]).unwrap();
         std::fs::write(folder.path().join("policy.cedar"), policy).unwrap();
         let file = |name| folder.path().join(name);
         LocalIssuer::open_or_create(&file("key.pem"), &file("jwks.json")).unwrap();
@@ -81,6 +91,17 @@ impl Stage {
         Path::new(Rc::clone(&self.shard), door, Rc::new(trace), Arc::clone(self.lease.handle()))
     }
 
+    /// Replaces the policy, and returns once the session follows it.
+    pub(crate) fn replace_policy(&self, policy: &str) {
+        let before = self.lease.handle().load().epoch;
+        std::fs::write(self.folder.path().join("policy.cedar"), policy).unwrap();
+        let deadline = clock::monotonic() + Duration::from_secs(20);
+        while self.lease.handle().load().epoch == before {
+            assert!(clock::monotonic() < deadline, "the new policy does not arrive");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn session(&self) -> SessionId {
         self.lease.handle().id()
     }
@@ -120,6 +141,9 @@ issuers:
     algorithms: [ES256]
 policy:
   files: ["policy.cedar"]
+masking:
+  key: ${file:masking.key}
+  files: [masks.yaml]
 recording:
   payload: PAYLOAD
 "#;

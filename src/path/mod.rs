@@ -11,6 +11,7 @@
 pub mod advertise;
 pub mod asked;
 pub mod decide;
+mod entries;
 pub mod filter;
 pub mod frame;
 pub mod hold;
@@ -33,9 +34,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use sluicegate_actors::approval::ticket::ApprovalRequest;
 use sluicegate_actors::recorder::RecordLevel;
-use sluicegate_actors::recorder::entry::{
-    EntryKind, MaskedDraft, Outcome as Recorded, RequestDraft,
-};
+use sluicegate_actors::recorder::entry::EntryKind;
 use sluicegate_actors::session::{SessionHandle, SessionState};
 use sluicegate_actors::vocabulary::UnixMillis;
 
@@ -52,7 +51,7 @@ use crate::path::asked::Asked;
 use crate::path::decide::{Case, Judge, Notes, Ruling};
 use crate::path::masking::{Done, Job, Plan, Plans};
 use crate::path::record::{Note, Trace};
-use crate::path::tally::{Batches, Tally};
+use crate::path::tally::Tally;
 use crate::shard::{Door, Shard};
 
 /// Where a request's correlation id stands in its frame, and where a response's does.
@@ -547,148 +546,11 @@ impl Path {
         Ok(Fate::Rewrite(work.rope.drain().collect()))
     }
 
-    fn record_request(
-        &self,
-        exchange: &'static Exchange,
-        header: &RequestHeader,
-        frame: &[u8],
-        ruling: Ruling,
-        attempt: &Attempt,
-        work: &mut Work,
-    ) -> Result<(), Ended> {
-        let carries = work.found.partitions.iter().any(|partition| !partition.records.null);
-        let (kind, outcome, code) = match ruling {
-            Ruling::Forward | Ruling::ForwardRest if carries => {
-                (EntryKind::Produced, work.tally.outcome(), 0)
-            }
-            Ruling::Refuse(code) => (EntryKind::Denial, Recorded::Deny, code.0),
-            Ruling::Nothing => (EntryKind::Denial, work.tally.outcome(), 0),
-            _ => (EntryKind::Request, work.tally.outcome(), 0),
-        };
-        let client_id = header.client_id.text(frame).unwrap_or_default();
-        let mut note = Note::new(kind);
-        note.request = Some(request_draft(exchange, header.correlation_id));
-        note.outcome = outcome;
-        note.error_code = code;
-        note.policy_epoch = self.judge.borrow().policy.epoch();
-        note.client_id = client_id;
-        note.text = attempt.ticket.as_deref().unwrap_or_default();
-        let mut payload = work.payload.take();
-        if kind == EntryKind::Produced {
-            self.produced(frame, work, &mut payload)?;
-        }
-        let log = &self.shard.log;
-        log.append(&self.trace, &note, Some(&work.tally), &payload)
-            .map_err(|error| Ended::RecordLog(error.to_string()))?;
-        work.payload.keep(payload);
-        Ok(())
-    }
-
-    /// Record batches that are delivered are named with their exact offsets; of other responses the request's own entry
-    /// says enough.
-    fn record_response(
-        &self,
-        expected: &Expected,
-        frame: &[u8],
-        cluster: &ClusterSnapshot,
-        masked: &[Done],
-        work: &mut Work,
-    ) -> Result<(), Ended> {
-        work.tally.clear();
-        let delivered = Delivered { frame, found: &work.found, withheld: &work.withheld, masked };
-        let mut payload = work.payload.take();
-        self.summarise(delivered.partitions(), frame, cluster, &mut work.tally, &mut payload)
-            .map_err(|error| Ended::BrokerResponse(error.to_string()))?;
-        let assigned = expected.exchange.api.key == hold::PRODUCE;
-        if assigned {
-            note_assigned_offsets(frame, &work.found, cluster, &mut work.tally);
-        }
-        if work.tally.is_empty() {
-            work.payload.keep(payload);
-            return Ok(());
-        }
-        let kind = if assigned { EntryKind::Response } else { EntryKind::Delivered };
-        let mut note = Note::new(kind);
-        note.request = Some(request_draft(expected.exchange, expected.client_correlation));
-        note.answers = Some(expected.ordinal);
-        note.policy_epoch = self.judge.borrow().policy.epoch();
-        let labels: Vec<MaskedDraft<'_>> = masked
-            .iter()
-            .flat_map(|done| &done.masked)
-            .map(|(label, count)| MaskedDraft { label, count: *count })
-            .collect();
-        note.masked = &labels;
-        note.withheld = masked.iter().map(|done| done.withheld).sum();
-        let log = &self.shard.log;
-        log.append(&self.trace, &note, Some(&work.tally), &payload)
-            .map_err(|error| Ended::RecordLog(error.to_string()))?;
-        work.payload.keep(payload);
-        Ok(())
-    }
-
-    /// Notes the record batches that go to the broker, and gathers those that belong into the record.
-    fn produced<'f>(
-        &self,
-        frame: &'f [u8],
-        work: &mut Work,
-        payload: &mut Vec<&'f [u8]>,
-    ) -> Result<(), Ended> {
-        let Work { found, tally, .. } = work;
-        let whole = Delivered { frame, found, withheld: &[], masked: &[] };
-        let cluster = self.cluster()?;
-        self.summarise(whole.partitions(), frame, &cluster, tally, payload)
-            .map_err(|error| Ended::ClientRequest(error.to_string()))
-    }
-
-    /// Notes the record batches of partitions that were not cut, and gathers those that belong into the record.
-    fn summarise<'f, 'w>(
-        &self,
-        partitions: impl Iterator<Item = (&'w Topic, &'w Partition, &'f [u8])>,
-        frame: &[u8],
-        cluster: &ClusterSnapshot,
-        tally: &mut Tally,
-        payload: &mut Vec<&'f [u8]>,
-    ) -> Result<(), batch::BatchError> {
-        for (topic, partition, records) in partitions {
-            if tally.is_partition_cut(topic.element, partition.element) {
-                continue;
-            }
-            let summary = batch::summarise(records)?;
-            let name = topic_text(topic, frame, cluster);
-            let is_kept = self.keeps_payload(&self.plan(&name, clock::wall()));
-            if is_kept {
-                payload.push(records);
-            }
-            let batches = Batches::of(summary.as_ref(), if is_kept { records.len() } else { 0 });
-            tally.batches(&name, partition.index, batches);
-        }
-        Ok(())
-    }
-
     /// Tells the session that this connection logged in again.
     pub fn authenticated(&self, identity: &sluicegate_actors::vocabulary::Identity) {
         self.session.authenticated(identity.expires_at);
     }
 
-    /// Appends an entry without resources.
-    ///
-    /// # Errors
-    ///
-    /// [`Ended::RecordLog`].
-    pub fn note(&self, note: &Note<'_>, tally: Option<&Tally>) -> Result<(), Ended> {
-        let log = &self.shard.log;
-        log.append(&self.trace, note, tally, &[])
-            .map_err(|error| Ended::RecordLog(error.to_string()))
-    }
-
-    /// Hands everything appended to the kernel, and waits for the disk where that is configured: called before anything is written to either side.
-    ///
-    /// # Errors
-    ///
-    /// [`Ended::RecordLog`].
-    pub async fn flush_record(&self) -> Result<(), Ended> {
-        self.shard.log.flush().await.map_err(|error| Ended::RecordLog(error.to_string()))
-    }
 }
 
 /// The session epoch of a fetch outside of any fetch session (KIP-227).
@@ -699,16 +561,6 @@ const REGEX_TEXT: &str = "the gateway takes no regular expression: subscribe to 
 
 /// Nothing is wrong with the whole.
 const OK: Outcome<'static> = Outcome { code: ErrorCode::NONE, message: None };
-
-fn request_draft(exchange: &'static Exchange, correlation: i32) -> RequestDraft<'static> {
-    RequestDraft {
-        protocol: 1,
-        operation: exchange.api.key.cast_unsigned(),
-        version: exchange.version,
-        correlation,
-        name: exchange.api.name,
-    }
-}
 
 /// What is refused whatever policy says: a fetch session that the gateway never gave, and topics by a regular expression,
 /// which the broker would evaluate over all that the gateway's own login may see.
@@ -751,34 +603,6 @@ fn refusal(
     }
 }
 
-/// Records as one side gets them: those of a frame, but for what is taken out or masked.
-struct Delivered<'f, 'w> {
-    frame: &'f [u8],
-    found: &'w Found,
-    withheld: &'w [Span],
-    masked: &'f [Done],
-}
-
-impl<'f, 'w> Delivered<'f, 'w> {
-    /// Every partition with records, in wire order.
-    fn partitions(&self) -> impl Iterator<Item = (&'w Topic, &'w Partition, &'f [u8])> {
-        let (frame, found, withheld, masked) = (self.frame, self.found, self.withheld, self.masked);
-        let each = found.topics.iter().flat_map(move |topic| {
-            let first = kafka::wire::index(topic.partitions.first);
-            let partitions = found.partitions_of(topic).iter().enumerate();
-            partitions
-                .map(move |(place, partition)| (topic, partition, first.saturating_add(place)))
-        });
-        each.filter(move |(_, partition, _)| !withheld.contains(&partition.element))
-            .map(move |(topic, partition, index)| {
-                let came = partition.records.bytes(frame);
-                let done = masked.iter().find(|done| done.partition == index);
-                (topic, partition, done.map_or(came, |done| done.delivers(came)))
-            })
-            .filter(|(_, _, records)| !records.is_empty())
-    }
-}
-
 /// Whether any batch of a produce request is part of a transaction.
 fn is_transactional(frame: &[u8], found: &Found) -> Result<bool, batch::BatchError> {
     let mut transactional = false;
@@ -787,21 +611,6 @@ fn is_transactional(frame: &[u8], found: &Found) -> Result<bool, batch::BatchErr
         transactional |= summary.is_some_and(|summary| summary.transactional);
     }
     Ok(transactional)
-}
-
-/// Notes the offsets that a broker gave to what was produced.
-fn note_assigned_offsets(
-    frame: &[u8],
-    found: &Found,
-    cluster: &ClusterSnapshot,
-    tally: &mut Tally,
-) {
-    for topic in &found.topics {
-        for partition in found.partitions_of(topic) {
-            let name = topic_text(topic, frame, cluster);
-            tally.batches(&name, partition.index, Batches::assigned(partition));
-        }
-    }
 }
 
 /// A topic's name, or its id as text where the name is not known.

@@ -326,6 +326,10 @@ mod tests {
             self.0.sync()
         }
 
+        fn reserve(&self, from: u64, bytes: u64) -> io::Result<()> {
+            self.0.reserve(from, bytes)
+        }
+
         fn share(&self) -> io::Result<Self> {
             self.0.share().map(Self)
         }

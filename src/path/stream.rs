@@ -10,10 +10,9 @@
 //! judged, and no batch whose header is not in the record. Where a right ends in the middle the connection does too, and
 //! the client's next request is told why.
 
-use sluicegate_actors::recorder::entry::EntryKind;
 use sluicegate_actors::vocabulary::UnixMillis;
 
-use super::{Expected, Path, RESPONSE_CORRELATION_AT, Work, patch, request_draft};
+use super::{Expected, Path, RESPONSE_CORRELATION_AT, Work, patch};
 use crate::clock;
 use crate::cluster::ClusterSnapshot;
 use crate::error::Ended;
@@ -25,8 +24,7 @@ use crate::limits;
 use crate::path::asked::TopicKey;
 use crate::path::hold;
 use crate::path::masking::Plan;
-use crate::path::record::Note;
-use crate::path::tally::{Batches, Tally};
+use crate::path::tally::Batches;
 
 /// A response under way.
 #[derive(Debug)]
@@ -322,21 +320,6 @@ impl Path {
             return Ok(());
         }
         Err(Ended::RightEnded(topic.to_owned()))
-    }
-
-    fn record_piece(
-        &self,
-        expected: &Expected,
-        tally: &Tally,
-        payload: &[&[u8]],
-    ) -> Result<(), Ended> {
-        let mut note = Note::new(EntryKind::Delivered);
-        note.request = Some(request_draft(expected.exchange, expected.client_correlation));
-        note.answers = Some(expected.ordinal);
-        note.policy_epoch = self.judge.borrow().policy.epoch();
-        let log = &self.shard.log;
-        log.append(&self.trace, &note, Some(tally), payload)
-            .map_err(|error| Ended::RecordLog(error.to_string()))
     }
 
     /// A stream for an answer whose first bytes are here.

@@ -81,9 +81,9 @@ impl Gateway {
     /// Starts a gateway in front of `kafka` and waits until it serves.
     pub fn start(kafka: &Kafka, setup: Setup) -> Self {
         let directory = tempfile::Builder::new().prefix("sluicegate-test-").tempdir().unwrap();
-        let [address, admin, first, second] = free_addresses("127.0.0.1");
+        let [address, admin, first, second, third] = free_addresses("127.0.0.1");
         let broker_ports: Vec<(i32, SocketAddr)> =
-            setup.broker_ids.iter().copied().zip([first, second]).collect();
+            setup.broker_ids.iter().copied().zip([first, second, third]).collect();
         let broker_addresses = broker_ports.iter().map(|(_, address)| *address).collect();
         let issuer = Issuer::new();
         let folder = directory.path();

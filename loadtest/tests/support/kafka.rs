@@ -108,14 +108,9 @@ impl Kafka {
         (self.node.addresses.relayed, self.node.addresses.relay)
     }
 
-    /// Ends the broker without a word and starts it again in its old folder, on its old ports.
+    /// As [`Node::kill_and_restart`], for the first broker.
     pub fn kill_and_restart(&mut self, down: Duration) {
-        self.node.process.signal(Signal::KILL);
-        assert!(self.node.process.await_exit(PATIENCE).is_some(), "it does not die");
-        std::thread::sleep(down);
-        let Node { home, directory, id, addresses, .. } = &self.node;
-        let again = node(home, directory.path(), *id, *addresses).serve(START_PATIENCE);
-        self.node.process = again.unwrap();
+        self.node.kill_and_restart(down);
     }
 
     /// A connection without login that may do everything: for the tests themselves.
@@ -137,16 +132,21 @@ impl Kafka {
 
     /// As [`Kafka::create_topic`], with topic configuration.
     pub fn create_topic_with(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
-        self.request_topic(name, partitions, configs);
+        self.request_topic(name, partitions, 1, configs);
         super::front::await_leaders(&mut self.connect(), name, partitions);
     }
 
     /// As [`Kafka::create_topic`], in a cluster of several brokers: their clients wait for the leaders.
     pub fn create_topic_anywhere(&self, name: &str, partitions: i32) {
-        self.request_topic(name, partitions, &[]);
+        self.request_topic(name, partitions, 1, &[]);
     }
 
-    fn request_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+    /// Creates a topic with a copy on each of three brokers, two of which must have what is acknowledged.
+    pub fn create_topic_thrice(&self, name: &str, partitions: i32) {
+        self.request_topic(name, partitions, 3, &[("min.insync.replicas", "2")]);
+    }
+
+    fn request_topic(&self, name: &str, partitions: i32, copies: i16, configs: &[(&str, &str)]) {
         let configs = configs.iter().map(|(name, value)| {
             CreatableTopicConfig::default()
                 .with_name(StrBytes::from_string((*name).to_owned()))
@@ -155,7 +155,7 @@ impl Kafka {
         let topic = CreatableTopic::default()
             .with_name(TopicName(StrBytes::from_string(name.to_owned())))
             .with_num_partitions(partitions)
-            .with_replication_factor(1)
+            .with_replication_factor(copies)
             .with_configs(configs.collect());
         let request =
             CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
@@ -187,6 +187,16 @@ impl Node {
         let addresses = Addresses { open, guarded, relayed, relay, controller };
         let process = node(home, directory.path(), id, addresses).start(START_PATIENCE).unwrap();
         Self { process, addresses, home: home.to_owned(), directory, id }
+    }
+
+    /// Ends the broker without a word and starts it again in its old folder, on its old ports.
+    pub fn kill_and_restart(&mut self, down: Duration) {
+        self.process.signal(Signal::KILL);
+        assert!(self.process.await_exit(PATIENCE).is_some(), "it does not die");
+        std::thread::sleep(down);
+        let Self { home, directory, id, addresses, .. } = &*self;
+        let again = node(home, directory.path(), *id, *addresses).serve(START_PATIENCE);
+        self.process = again.unwrap();
     }
 }
 

@@ -277,3 +277,38 @@ fn what_might_change_in_length_is_not_streamed() {
     // Two of the three topics are refused beside the broker's answer.
     assert!(!path.may_stream(&expected).unwrap());
 }
+
+#[test]
+fn a_mask_that_begins_within_a_response_ends_it_before_its_topic_goes_out() {
+    let clear = "@id(\"clear\") permit (principal, action == Action::\"unmask\", resource);";
+    let masks = "labels: { pci: { method: redact } }\n\
+                 rules: [{ topics: [gamma], format: json, fields: { card: pci } }]";
+    let stage = Stage::masked(&format!("{PERMIT}{clear}"), masks, "none", &TOPICS);
+    let path = stage.path();
+    let mut random = Random(seed());
+    let name = b"\x06gamma";
+    let (frame, at) = loop {
+        let frame = response(12, &mut random, false);
+        let at = frame.windows(name.len()).position(|window| window == name).unwrap();
+        // Four partitions without records take less.
+        if frame.len() - at > 400 {
+            break (frame, at);
+        }
+    };
+    let mut stream = path.stream(expected(&path, 12), frame.len());
+    let mut held = frame[..at].to_vec();
+    let done = path.carry_piece(&mut stream, &mut held).unwrap();
+    assert!(done.bytes > at / 2, "{done:?} of {at}");
+    stage.replace_policy(PERMIT);
+    held.drain(..done.bytes);
+    held.extend_from_slice(&frame[at..]);
+    let ended = path.carry_piece(&mut stream, &mut held).unwrap_err();
+    assert!(matches!(&ended, Ended::RightEnded(topic) if topic == "gamma"), "{ended}");
+    // Whoever asks now gets it whole, and masked.
+    let mut owed = None;
+    let mut again = request(12);
+    path.carry_request(&mut again, &Attempt::default(), &mut |pending| owed = Some(pending))
+        .unwrap();
+    let Some(Pending::Broker(expected)) = owed else { panic!("{owed:?}") };
+    assert!(!path.may_stream(&expected).unwrap());
+}

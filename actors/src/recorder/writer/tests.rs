@@ -50,6 +50,13 @@ impl SegmentFile for FaultyFile {
         if BROKEN.get() { Err(io::ErrorKind::Other.into()) } else { SegmentFile::sync(&self.0) }
     }
 
+    fn reserve(&self, from: u64, bytes: u64) -> io::Result<()> {
+        if ROOM.get().is_some() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.reserve(from, bytes)
+    }
+
     fn share(&self) -> io::Result<Self> {
         self.0.share().map(Self)
     }
@@ -349,3 +356,30 @@ fn a_kill_takes_nothing_acknowledged() {
 }
 
 const CHILD_DATA: &str = "SLUICEGATE_TEST_CHILD_DATA";
+
+#[test]
+fn a_segment_that_grows_fast_has_room_ahead_and_gives_it_back() {
+    use std::os::unix::fs::MetadataExt;
+
+    let data = tempfile::tempdir().unwrap();
+    let options = samples::options(data.path(), 0);
+    let (mut writer, recovery) = SegmentWriter::<File>::open(options.clone()).unwrap();
+    let path = options.directory.join(recovery.segment.file_name());
+    let on_disk = || std::fs::metadata(&path).unwrap().blocks() * 512;
+    let entry = samples::sample(1, 1, 0);
+    samples::append(&mut writer, &entry, &[&[1; 100]]).unwrap();
+    writer.flush().unwrap();
+    assert!(on_disk() < RESERVED_BYTES / 2, "a slow segment takes {}", on_disk());
+    samples::append(&mut writer, &entry, &[&[1; 100_000]]).unwrap();
+    let (_, written) = writer.written();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), written);
+    let ahead = on_disk();
+    drop(writer);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), written);
+    let (entries, _) = samples::read_all(&options.directory, recovery.segment);
+    assert_eq!(entries.len(), 2);
+    // Not every file system can.
+    if ahead >= written + RESERVED_BYTES / 2 {
+        assert!(on_disk() < ahead - RESERVED_BYTES / 2, "{} of {ahead} are still taken", on_disk());
+    }
+}

@@ -1,0 +1,459 @@
+//! A connection that serves: its two loops, requests to the broker and responses to the client.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use glommio::timer::sleep;
+use sluicegate_actors::recorder::entry::EntryKind;
+
+use super::queue::{Due, Queue};
+use super::{listener, write};
+use crate::error::{Blame, Ended};
+use crate::kafka::edit::Piece;
+use crate::kafka::found::Found;
+use crate::life::Life;
+use crate::login::{Login, Step};
+use crate::path::frame::FrameReader;
+use crate::path::masking::{Done, Job};
+use crate::path::record::Note;
+use crate::path::socket::Socket;
+use crate::path::stream::Stream;
+use crate::path::{Attempt, Fate, Path, Pending};
+use crate::shard::Shard;
+use crate::{clock, limits};
+
+/// A connection that serves: what its two loops share.
+pub(super) struct Link {
+    pub(super) shard: Rc<Shard>,
+    pub(super) life: Rc<Life>,
+    pub(super) client: Rc<Socket>,
+    pub(super) broker: Rc<Socket>,
+    pub(super) broker_address: SocketAddr,
+    /// The broker has answered something on this connection.
+    pub(super) answered: Cell<bool>,
+    pub(super) path: Path,
+    pub(super) queue: Queue,
+    pub(super) login: RefCell<Login>,
+    pub(super) principal: String,
+    pub(super) listener: usize,
+}
+
+/// A response that is forwarded while it arrives.
+struct UnderWay {
+    stream: Stream,
+    /// How many bytes must be here before it goes on.
+    needs: usize,
+}
+
+/// What the response loop is to do next.
+enum Next {
+    /// What the queue says.
+    Queue(Due),
+    /// Bytes of the broker came.
+    BrokerBytes,
+}
+
+impl Link {
+    /// Serves until one of the loops has ended; both sockets are closed then.
+    pub(super) async fn serve(self, requests: &mut FrameReader, responses: FrameReader) {
+        let link = Rc::new(self);
+        let responses = glommio::spawn_local({
+            let link = Rc::clone(&link);
+            async move { link.finish(link.carry_responses(responses).await) }
+        });
+        link.finish(link.carry_requests(requests).await);
+        responses.await;
+        link.close();
+    }
+
+    /// client → broker, until the client leaves, the connection ends or drains.
+    async fn carry_requests(&self, reader: &mut FrameReader) -> Result<(), Ended> {
+        loop {
+            self.carry_complete(reader).await?;
+            if self.life.is_draining() {
+                return Ok(());
+            }
+            reader.admit().await.map_err(Ended::ClientFrame)?;
+            self.life.frame_unfinished(reader.is_inside_frame().then(clock::monotonic));
+            let read = poll_fn(|context| {
+                if self.life.is_draining() {
+                    return Poll::Ready(Ok(None));
+                }
+                self.life.watch(context.waker());
+                self.life.reads(true);
+                reader.poll_fill(context, &self.client).map_ok(Some)
+            })
+            .await
+            .map_err(Ended::ClientSocket)?;
+            self.life.reads(false);
+            match read {
+                Some(0) => return Err(Ended::ClientClosed),
+                Some(bytes) => self.shard.count_bytes(bytes),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Carries all whole frames that are here. Frames that go on as they are leave in one write, from where they were
+    /// read.
+    async fn carry_complete(&self, reader: &mut FrameReader) -> Result<(), Ended> {
+        let (mut run, mut at) = (0_usize, 0_usize);
+        let mut attempt = Attempt::default();
+        while let Some(size) = reader.complete(at).map_err(Ended::ClientFrame)? {
+            // It is here: how long the broker takes for it is not the client's doing.
+            self.life.frame_unfinished(None);
+            if self.queue.is_full() {
+                self.forward(reader.bytes().get(run..at)).await?;
+                run = at;
+                self.queue.room().await;
+                if self.life.has_ended() {
+                    return Err(Ended::ClientClosed);
+                }
+            }
+            let end = at.saturating_add(size.bytes());
+            let frame = reader.bytes_mut().get_mut(at..end).unwrap_or_default();
+            let fate = self.path.carry_request(frame, &attempt, &mut |pending| {
+                self.queue.push(pending);
+            })?;
+            let tried = std::mem::take(&mut attempt);
+            match fate {
+                Fate::Forward => {
+                    at = end;
+                    continue;
+                }
+                Fate::LookUp => {
+                    self.forward(reader.bytes().get(run..at)).await?;
+                    run = at;
+                    self.look_again().await;
+                    attempt = Attempt { looked_up: true, ..tried };
+                    continue;
+                }
+                Fate::Ask(requests) => {
+                    self.forward(reader.bytes().get(run..at)).await?;
+                    run = at;
+                    let ticket = self.shard.shared.control.ask_approval(requests).await;
+                    attempt = Attempt { ticket: Some(ticket), ..tried };
+                    continue;
+                }
+                Fate::Answered => self.forward(reader.bytes().get(run..at)).await?,
+                Fate::Rewrite(pieces) => {
+                    self.forward(reader.bytes().get(run..at)).await?;
+                    let frame = reader.bytes().get(at..end).unwrap_or_default();
+                    for part in coalesced(&pieces, frame) {
+                        self.forward(Some(&part)).await?;
+                    }
+                }
+                Fate::Login => {
+                    self.forward(reader.bytes().get(run..at)).await?;
+                    let frame = reader.bytes().get(at..end).unwrap_or_default().to_vec();
+                    self.log_in_again(&frame).await?;
+                }
+            }
+            at = end;
+            run = end;
+        }
+        self.forward(reader.bytes().get(run..at)).await?;
+        if at > 0 {
+            self.life.request_came(clock::monotonic());
+            self.life.frame_unfinished(None);
+        }
+        reader.consume(at);
+        self.queue.wake_responder();
+        Ok(())
+    }
+
+    /// Writes to the broker what was recorded before.
+    async fn forward(&self, bytes: Option<&[u8]>) -> Result<(), Ended> {
+        let bytes = bytes.unwrap_or_default();
+        self.path.flush_record().await?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if !self.life.may_deliver(clock::wall()) {
+            return Err(Ended::TokenExpired);
+        }
+        self.broker.write_all(bytes).await.map_err(Ended::BrokerSocket)
+    }
+
+    async fn look_again(&self) {
+        let shared = &self.shard.shared;
+        let cluster = shared.config.listeners.get(self.listener).map(|listener| &listener.cluster);
+        if let Some(view) = cluster.and_then(|name| shared.clusters.get(name)) {
+            view.look_again().await;
+        }
+    }
+
+    /// KIP-368: the same identity with a newer token; anybody else ends the connection.
+    async fn log_in_again(&self, frame: &[u8]) -> Result<(), Ended> {
+        let mut found = Found::default();
+        let step = {
+            // One request at a time reaches this, so nobody else borrows the conversation meanwhile.
+            let mut login = self.login.replace(self.new_login()?);
+            let step = login.step(frame, None, &mut found).await;
+            self.login.replace(login);
+            step?
+        };
+        match step {
+            Step::Answer(answer) => self.queue.push(Pending::Answer(answer)),
+            Step::Fail(answer, reason) => {
+                self.path.note(&Note::new(EntryKind::LoginFailed).text(&reason), None)?;
+                self.path.flush_record().await?;
+                write(&self.client, &answer).await?;
+                return Err(Ended::LoginFailed(reason));
+            }
+            Step::Verified(verified) if verified.identity.principal() == self.principal => {
+                self.path.note(&Note::new(EntryKind::LoginAccepted), None)?;
+                self.life.serves_until(verified.identity.expires_at);
+                self.path.authenticated(&verified.identity);
+                self.queue.push(Pending::Answer(verified.accepted()));
+            }
+            Step::Verified(verified) => {
+                let reason = format!("a second login as another than {}", self.principal);
+                self.path.note(&Note::new(EntryKind::LoginFailed).text(&reason), None)?;
+                self.path.flush_record().await?;
+                write(&self.client, &verified.refused(&reason)).await?;
+                return Err(Ended::LoginFailed(reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn new_login(&self) -> Result<Login, Ended> {
+        let listener = listener(&self.shard, self.listener)?;
+        let mechanisms: Arc<[_]> = listener.mechanisms.clone().into();
+        let issuers: Arc<[String]> = listener.issuers.clone().into();
+        Ok(Login::new(self.shard.shared.control.clone(), mechanisms, issuers))
+    }
+
+    /// broker → client, until the broker leaves or everything that the client is owed is delivered.
+    async fn carry_responses(&self, mut reader: FrameReader) -> Result<(), Ended> {
+        let mut stream = None;
+        loop {
+            match self.next(&mut reader, stream.as_ref()).await? {
+                Next::Queue(Due::Answer(answer)) => {
+                    self.path.flush_record().await?;
+                    self.deliver(&answer).await?;
+                    // A response behind it may be here already: no byte of the broker's would wake this loop for it.
+                    self.deliver_complete(&mut reader, &mut stream).await?;
+                }
+                Next::BrokerBytes => {
+                    self.deliver_complete(&mut reader, &mut stream).await?;
+                    match &stream {
+                        Some(UnderWay { needs, .. }) => reader.reserve(*needs).await,
+                        None => reader.admit().await.map_err(Ended::BrokerFrame)?,
+                    }
+                }
+                // Nothing can be delivered before it, so nothing is read meanwhile either.
+                Next::Queue(Due::Held) => sleep(limits::HOLD_LOOK).await,
+                Next::Queue(Due::Nothing) => return Ok(()),
+            }
+        }
+    }
+
+    /// Whatever comes first: an answer of the gateway's own that is due, bytes of the broker, or the end.
+    async fn next(
+        &self,
+        reader: &mut FrameReader,
+        stream: Option<&UnderWay>,
+    ) -> Result<Next, Ended> {
+        poll_fn(|context| {
+            let read = match stream {
+                // Nothing else may go out before its end.
+                Some(stream) => reader.poll_fill_to(context, &self.broker, stream.room()),
+                None => {
+                    if let Poll::Ready(due) = self.queue.poll_due(context, &self.path) {
+                        return Poll::Ready(Ok(Next::Queue(due)));
+                    }
+                    reader.poll_fill(context, &self.broker)
+                }
+            };
+            match read {
+                Poll::Ready(Ok(0)) => Poll::Ready(Err(Ended::BrokerClosed)),
+                Poll::Ready(Ok(bytes)) => {
+                    if !self.answered.replace(true) {
+                        self.shard.reach.answered(self.broker_address);
+                    }
+                    self.shard.count_bytes(bytes);
+                    Poll::Ready(Ok(Next::BrokerBytes))
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Ended::BrokerSocket(error))),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Delivers all whole responses that are here, and what came of a streamed one; those that go on as they are leave
+    /// in one write.
+    async fn deliver_complete(
+        &self,
+        reader: &mut FrameReader,
+        stream: &mut Option<UnderWay>,
+    ) -> Result<(), Ended> {
+        let (mut run, mut at) = (0_usize, 0_usize);
+        loop {
+            if let Some(mut under_way) = stream.take() {
+                let window = reader.bytes_mut().get_mut(at..).unwrap_or_default();
+                if !under_way.stream.is_due(window.len()) {
+                    *stream = Some(under_way);
+                    break;
+                }
+                let carried = self.path.carry_piece(&mut under_way.stream, window)?;
+                at = at.saturating_add(carried.bytes);
+                if !carried.is_last {
+                    under_way.needs = carried.needs;
+                    *stream = Some(under_way);
+                    break;
+                }
+                self.path.end_stream(under_way.stream);
+            }
+            let Some(size) = reader.declared(at).map_err(Ended::BrokerFrame)? else { break };
+            let end = at.saturating_add(size.bytes());
+            let is_whole = end <= reader.bytes().len();
+            if !is_whole && !self.may_stream(size.bytes())? {
+                break;
+            }
+            // An answer of our own may be due before this response.
+            while let Some(answer) = self.queue.due_answer(&self.path) {
+                self.release(reader.bytes().get(run..at)).await?;
+                run = at;
+                self.release(Some(&answer)).await?;
+            }
+            let Some(mut expected) = self.queue.pop_broker() else {
+                if self.queue.front_is_held() {
+                    break;
+                }
+                return Err(Ended::BrokerResponse("a response that nobody asked for".to_owned()));
+            };
+            if !is_whole {
+                let fresh = self.path.stream(expected, size.bytes());
+                *stream = Some(UnderWay { stream: fresh, needs: 0 });
+                continue;
+            }
+            let frame = reader.bytes().get(at..end).unwrap_or_default();
+            let masked = self.mask(self.path.mask_jobs(&expected, frame)?).await;
+            let frame = reader.bytes_mut().get_mut(at..end).unwrap_or_default();
+            let carried = self.path.carry_response(&mut expected, frame, &masked)?;
+            self.path.answered(expected);
+            if let Some(pieces) = carried {
+                self.release(reader.bytes().get(run..at)).await?;
+                let frame = reader.bytes().get(at..end).unwrap_or_default();
+                for part in coalesced(&pieces, frame) {
+                    self.release(Some(&part)).await?;
+                }
+                run = end;
+            }
+            at = end;
+        }
+        self.release(reader.bytes().get(run..at)).await?;
+        if at > 0 {
+            reader.consume(at);
+        }
+        Ok(())
+    }
+
+    /// Whether the response of `size_bytes` that begins to arrive goes on as it comes: it is larger than one read, and
+    /// answers the request that is due, which allows it.
+    fn may_stream(&self, size_bytes: usize) -> Result<bool, Ended> {
+        if size_bytes <= limits::STREAM_BYTES_MIN {
+            return Ok(false);
+        }
+        self.queue.front_broker(|expected| self.path.may_stream(expected)).unwrap_or(Ok(false))
+    }
+
+    /// Masks one partition after another; others run in between.
+    async fn mask(&self, jobs: Vec<Job>) -> Vec<Done> {
+        let mut masked = Vec::with_capacity(jobs.len());
+        if jobs.is_empty() {
+            return masked;
+        }
+        let mut buffers = self.shard.mask_buffers.borrow_mut().pop().unwrap_or_default();
+        for job in jobs {
+            masked.push(job.run(&mut buffers).await);
+        }
+        let mut kept = self.shard.mask_buffers.borrow_mut();
+        if kept.len() < limits::MASK_BUFFERS_MAX {
+            kept.push(buffers);
+        }
+        masked
+    }
+
+    async fn release(&self, bytes: Option<&[u8]>) -> Result<(), Ended> {
+        let bytes = bytes.unwrap_or_default();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.path.flush_record().await?;
+        self.deliver(bytes).await
+    }
+
+    /// Writes to the client; not a byte once its token has ended.
+    async fn deliver(&self, bytes: &[u8]) -> Result<(), Ended> {
+        if !self.life.may_deliver(clock::wall()) {
+            return Err(Ended::TokenExpired);
+        }
+        write(&self.client, bytes).await
+    }
+
+    /// One of the loops has ended. Where it failed, its reason is the connection's: what the other one sees of the closed
+    /// sockets is only an echo.
+    fn finish(&self, ended: Result<(), Ended>) {
+        match ended {
+            Ok(()) => self.queue.end(),
+            Err(reason) => {
+                // Once the connection has ended, what the broker's socket says is only an echo.
+                let is_first = !self.life.has_ended();
+                if is_first && reason.blame() == Blame::Broker && !self.answered.replace(true) {
+                    self.shard.reach.failed(self.broker_address);
+                }
+                self.life.end(reason);
+                self.close();
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.client.close();
+        self.broker.close();
+        self.queue.wake_requester();
+        self.queue.end();
+    }
+}
+
+impl UnderWay {
+    /// Room for what must be here, and at least for a large read.
+    fn room(&self) -> usize {
+        self.needs.max(limits::STREAM_PIECE_BYTES)
+    }
+}
+
+/// The parts of a rewritten frame with small neighbours copied together, so that one send carries them; large ones are
+/// sent from where they lie.
+fn coalesced<'a>(pieces: &'a [Piece], frame: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
+    let mut out: Vec<Cow<'a, [u8]>> = Vec::new();
+    let mut small: Vec<u8> = Vec::new();
+    for piece in pieces {
+        let bytes = piece.bytes(frame);
+        if small.len().saturating_add(bytes.len()) <= limits::COALESCE_BYTES_MAX {
+            small.extend_from_slice(bytes);
+            continue;
+        }
+        if !small.is_empty() {
+            out.push(Cow::Owned(std::mem::take(&mut small)));
+        }
+        if bytes.len() <= limits::COALESCE_BYTES_MAX {
+            small.extend_from_slice(bytes);
+        } else {
+            out.push(Cow::Borrowed(bytes));
+        }
+    }
+    if !small.is_empty() {
+        out.push(Cow::Owned(small));
+    }
+    out
+}

@@ -35,11 +35,11 @@ use crate::kafka::found::Found;
 use crate::kafka::walk;
 use crate::life::Life;
 use crate::login::{Login, Step, Verified};
+use crate::path::Path;
 use crate::path::frame::{Bounds, FrameReader};
 use crate::path::record::{Note, Trace};
 use crate::path::socket::Socket;
 use crate::path::upstream::{Upstream, UpstreamError};
-use crate::path::Path;
 use crate::shard::{Accepted, Door, Shard};
 use crate::{clock, limits};
 

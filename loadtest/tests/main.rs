@@ -19,6 +19,7 @@
 
 mod support;
 
+mod admin;
 mod approve;
 mod brokers;
 mod crash;

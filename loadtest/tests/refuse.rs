@@ -1,8 +1,6 @@
 //! What policy denies is refused as Kafka's own authorizer would: the same requests go to Kafka itself, as a user with
 //! the same rights by ACLs, and to the gateway, and the answers must be the same to the last field.
 
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 use kafka_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
@@ -30,8 +28,7 @@ use kafka_protocol::messages::{
     MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
     ProducerId, SyncGroupRequest, TransactionalId, TxnOffsetCommitRequest,
 };
-use kafka_protocol::protocol::{Request, StrBytes};
-use sluicegate_loadtest::client::Connection;
+use kafka_protocol::protocol::StrBytes;
 use sluicegate_loadtest::requests::{
     FetchBounds, LIST_OFFSETS_VERSION, METADATA_VERSION, PRODUCE_VERSION, batch, fetch,
     list_offsets, metadata, produce, topic_name,
@@ -40,126 +37,12 @@ use sluicegate_loadtest::requests::{
 use crate::support::clients::{FAMILIES, Record};
 use crate::support::front::Front;
 use crate::support::gateway::Setup;
-use crate::support::kafka::{Kafka, Kind, Operation, SETTLING};
 use crate::support::tokens::BOB;
+use crate::support::world::{World, text};
 use crate::support::{PATIENCE, unique};
 
 /// Kafka's TOPIC_AUTHORIZATION_FAILED.
 pub const TOPIC_DENIED: i16 = 29;
-
-/// Names with rights of [`BOB`], the same by ACL at Kafka and by policy at the gateway.
-struct World {
-    front: Front,
-    /// Read and Write.
-    open: String,
-    /// Describe alone.
-    seen: String,
-    /// Exists, and no right.
-    closed: String,
-    /// Does not exist, and no right.
-    absent: String,
-    own_group: String,
-    other_group: String,
-    own_writer: String,
-    other_writer: String,
-    kafka: Connection,
-    gateway: Connection,
-}
-
-impl World {
-    fn new() -> Option<Self> {
-        let [open, seen, closed, absent] = ["open", "seen", "closed", "absent"].map(unique);
-        let [own_group, other_group] = ["own-group", "other-group"].map(unique);
-        let [own_writer, other_writer] = ["own-writer", "other-writer"].map(unique);
-        let policy = format!(
-            r#"
-@id("open") permit (principal in Group::"restricted",
-  action in [Action::"Read", Action::"Write", Action::"Describe"], resource in Topic::"{open}");
-@id("seen") permit (principal in Group::"restricted", action == Action::"Describe", resource in Topic::"{seen}");
-@id("group") permit (principal in Group::"restricted",
-  action in [Action::"Read", Action::"Describe"], resource == ConsumerGroup::"{own_group}");
-@id("writer") permit (principal in Group::"restricted",
-  action in [Action::"Write", Action::"Describe"], resource == TransactionalId::"{own_writer}");
-"#
-        );
-        let front = Front::start_or_kafka(Setup { policy, ..Setup::default() })?;
-        let kafka = front.kafka;
-        for topic in [&open, &seen, &closed] {
-            kafka.create_topic(topic, 2);
-        }
-        kafka.permit(BOB.name, Kind::Topic, &open, Operation::Read);
-        kafka.permit(BOB.name, Kind::Topic, &open, Operation::Write);
-        kafka.permit(BOB.name, Kind::Topic, &seen, Operation::Describe);
-        kafka.permit(BOB.name, Kind::Group, &own_group, Operation::Read);
-        kafka.permit(BOB.name, Kind::TransactionalId, &own_writer, Operation::Write);
-        await_right(kafka, &seen, &own_writer);
-        let connections = (kafka.connect_as(BOB.name), front.connect_as(&BOB));
-        Some(Self {
-            front,
-            open,
-            seen,
-            closed,
-            absent,
-            own_group,
-            other_group,
-            own_writer,
-            other_writer,
-            kafka: connections.0,
-            gateway: connections.1,
-        })
-    }
-
-    /// All topics, denied ones between allowed ones.
-    fn topics(&self) -> [&str; 4] {
-        [&self.closed, &self.open, &self.absent, &self.seen]
-    }
-
-    /// Sends the same request to both in each version, and compares what came back apart from what `forget` removes.
-    fn compare<R: Request>(
-        &mut self,
-        versions: impl IntoIterator<Item = i16>,
-        make: impl Fn(&Self, i16) -> R,
-        forget: impl Fn(&mut R::Response),
-    ) where
-        R::Response: PartialEq + std::fmt::Debug,
-    {
-        for version in versions {
-            let request = make(self, version);
-            let mut wanted = self.kafka.call(version, &request).unwrap();
-            let what = format!("API {} version {version}", R::KEY);
-            let mut answer = self
-                .gateway
-                .call(version, &request)
-                .unwrap_or_else(|error| panic!("{what}: {error:#}; Kafka says {wanted:?}"));
-            forget(&mut wanted);
-            forget(&mut answer);
-            assert!(answer == wanted, "{what}:\n gateway {answer:#?}\n Kafka {wanted:#?}");
-        }
-    }
-}
-
-/// ACLs reach the broker's authorizer a moment after they are made; the last one made is the last to arrive.
-fn await_right(kafka: &Kafka, topic: &str, writer: &str) {
-    let deadline = Instant::now() + SETTLING;
-    let mut connection = kafka.connect_as(BOB.name);
-    let request = InitProducerIdRequest::default()
-        .with_transactional_id(Some(TransactionalId(text(writer))))
-        .with_transaction_timeout_ms(10_000);
-    loop {
-        let seen = connection.call(METADATA_VERSION, &metadata(Some(&[topic]))).unwrap();
-        let writes = connection.call(4, &request).unwrap();
-        // Another error is a coordinator that is not there yet: the tests need that, too.
-        if seen.topics[0].error_code == 0 && writes.error_code == 0 {
-            return;
-        }
-        assert!(Instant::now() < deadline, "the ACLs do not arrive: {seen:?} {writes:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
 
 #[test]
 fn metadata_shows_what_may_be_described() {

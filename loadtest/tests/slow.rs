@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
-use socket2::{SockFilter, SockRef};
 use sluicegate_loadtest::client::Connection;
 use sluicegate_loadtest::requests::{FETCH_VERSION, FetchBounds, PRODUCE_VERSION, fetch, produce};
+use socket2::{SockFilter, SockRef};
 
 use crate::support::PATIENCE;
 use crate::support::front::Front;

@@ -139,6 +139,9 @@ pub(in crate::kafka) fn note_number(
             (group.error_at, group.error) = (at, code());
         }),
         Slot::GroupOperations => set(found.groups.last_mut(), |group| group.operations_at = at),
+        Slot::KeyKind => set(found.keys.last_mut(), |key| {
+            key.kind = i8::try_from(value).ok();
+        }),
         Slot::LoneEndpoint => {
             let endpoint = Endpoint { node_at: at, node: narrow(), ..nameless_endpoint() };
             found.endpoints.push(endpoint);

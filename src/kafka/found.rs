@@ -21,7 +21,7 @@ pub struct Found {
     pub partitions: Vec<Partition>,
     /// Groups in wire order.
     pub groups: Vec<Group>,
-    /// Keys of coordinators that a request looks for.
+    /// Keys of coordinators that a request looks for, and resources with configuration.
     pub keys: Vec<Key>,
     /// Brokers with their addresses.
     pub endpoints: Vec<Endpoint>,
@@ -142,13 +142,15 @@ pub struct Group {
     pub lists: Within,
 }
 
-/// A key whose coordinator is looked for.
+/// A key whose coordinator is looked for, or a resource with configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key {
     /// Its whole element; empty where the message is about one key.
     pub element: Span,
-    /// The group or transactional id.
+    /// What it names.
     pub name: Prefixed,
+    /// Of what kind that is, where it says so itself and not the message for all.
+    pub kind: Option<i8>,
 }
 
 /// A broker with its address.

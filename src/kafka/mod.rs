@@ -22,6 +22,7 @@ mod plan;
 pub mod refuse;
 pub mod sasl;
 pub mod schema;
+pub mod subscription;
 pub mod table;
 pub mod walk;
 pub mod wire;
@@ -65,6 +66,8 @@ pub struct Api {
     pub shows: &'static [Need],
     /// The versions in which an answer that refuses the whole request repeats what it named.
     pub repeats: Versions,
+    /// What Kafka says beside a code that refuses an element, where it says anything.
+    pub texts: &'static [(ErrorCode, &'static str)],
     /// The fields of the request.
     pub request: &'static [Field],
     /// The fields of the response.
@@ -112,6 +115,9 @@ pub enum Subject {
     GroupKeys,
     /// Each coordinator key, as a transactional id.
     TransactionalKeys,
+    /// Each resource with configuration: a topic, a group, or what belongs to the cluster. The code of a refusal follows
+    /// its kind.
+    Configured,
     /// The cluster.
     Cluster,
     /// Whatever topic there is.
@@ -195,6 +201,12 @@ impl Api {
     #[must_use]
     pub const fn is_flexible(&self, version: i16) -> bool {
         version >= self.flexible_from
+    }
+
+    /// What is said beside a code that refuses an element.
+    #[must_use]
+    pub fn text(&self, code: ErrorCode) -> Option<&'static str> {
+        self.texts.iter().find(|(said, _)| *said == code).map(|(_, text)| *text)
     }
 
     /// The version nearest to `version` that is carried.

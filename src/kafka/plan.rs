@@ -91,6 +91,7 @@ pub(in crate::kafka) enum Slot {
     GroupError,
     GroupOperations,
     KeyName,
+    KeyKind,
     EndpointNode,
     EndpointHost,
     EndpointPort,
@@ -360,6 +361,7 @@ fn slot_of(scope: Scope, meaning: Meaning) -> Slot {
         (Scope::Group, M::ErrorCode) => Slot::GroupError,
         (Scope::Group, M::AuthorizedOperations) => Slot::GroupOperations,
         (Scope::Key, M::Key) => Slot::KeyName,
+        (Scope::Key, M::KeyType) => Slot::KeyKind,
         (Scope::Endpoint, M::NodeId) => Slot::EndpointNode,
         (Scope::Endpoint, M::ErrorCode) => Slot::EndpointError,
         (Scope::Endpoint, M::Key) => Slot::EndpointKey,
@@ -369,6 +371,7 @@ fn slot_of(scope: Scope, meaning: Meaning) -> Slot {
             | M::MemberId
             | M::GroupInstanceId
             | M::TopicRegex
+            | M::ProtocolType
             | M::MemberMetadata
             | M::MemberAssignment,
         ) => Slot::Message(meaning),

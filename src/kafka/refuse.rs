@@ -72,6 +72,7 @@ struct Refused {
     group: Option<Within>,
     name: Option<Within>,
     id: [u8; 16],
+    key_kind: i8,
     code: ErrorCode,
     message: Option<Within>,
     partitions: Within,
@@ -124,7 +125,7 @@ pub fn whole(
         refusals.group(name, outcome);
     }
     for key in &found.keys {
-        refusals.key(key.name.text(frame).unwrap_or_default(), outcome);
+        refusals.key(key.kind, key.name.text(frame).unwrap_or_default(), outcome);
     }
     refusals.answer(exchange, correlation_id, outcome)
 }
@@ -213,10 +214,13 @@ impl Refusals {
         self.element(Named::Group, None, Some(name), [0; 16], outcome);
     }
 
-    /// Notes a key whose coordinator is looked for.
-    pub fn key(&mut self, name: &str, outcome: Outcome<'_>) {
+    /// Notes a key whose coordinator is looked for, or a resource with configuration, which has a kind.
+    pub fn key(&mut self, kind: Option<i8>, name: &str, outcome: Outcome<'_>) {
         let name = self.keep(name);
         self.element(Named::Key, None, Some(name), [0; 16], outcome);
+        if let Some(element) = self.elements.last_mut() {
+            element.key_kind = kind.unwrap_or_default();
+        }
     }
 
     /// A whole response that holds what was noted and nothing else.
@@ -279,9 +283,9 @@ impl Refusals {
                     edits.append(&list, 1, &out);
                 }
                 Named::Key => {
-                    let list = found.list(List::Endpoints);
+                    let list = found.list(List::Endpoints).or(found.list(List::Keys));
                     let list = list.ok_or_else(|| no_place(exchange, "keys"))?;
-                    writer.element(&mut out, List::Endpoints, element);
+                    writer.element(&mut out, list.list, element);
                     edits.append(&list, 1, &out);
                 }
             }
@@ -301,7 +305,8 @@ impl Refusals {
         let first = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let partitions = Within { first, end: first };
         let code = outcome.code;
-        self.elements.push(Refused { kind, group, name, id, code, message, partitions });
+        let key_kind = 0;
+        self.elements.push(Refused { kind, group, name, id, key_kind, code, message, partitions });
     }
 
     fn keep(&mut self, text: &str) -> Within {
@@ -428,6 +433,7 @@ impl<'a> Writer<'a> {
             (Meaning::ErrorCode, Around::Element(element)) => code(element.code),
             (Meaning::ErrorCode, Around::Partition(_, _, own)) => code(own),
             (Meaning::PartitionIndex, Around::Partition(_, index, _)) => i64::from(index),
+            (Meaning::KeyType, Around::Element(element)) => i64::from(element.key_kind),
             _ => match field.fill {
                 Fill::Number(number) => number,
                 Fill::Empty | Fill::Null => 0,
@@ -455,11 +461,12 @@ impl<'a> Writer<'a> {
             (Meaning::GroupId, Around::AllowedGroup(name)) => Some(name),
             (Meaning::ErrorMessage, Around::Message) => self.outcome.message.or(empty),
             (Meaning::ErrorMessage, Around::Element(element)) => {
-                refusals.text(element.message).or(empty)
+                let own = refusals.text(element.message);
+                own.or(self.exchange.api.text(element.code)).or(empty)
             }
             (Meaning::ErrorMessage, Around::Partition(element, _, code)) => {
-                let message = refusals.text(element.message);
-                message.filter(|_| code != ErrorCode::NONE).or(empty)
+                let own = refusals.text(element.message).or(self.exchange.api.text(code));
+                own.filter(|_| code != ErrorCode::NONE).or(empty)
             }
             _ => empty,
         }
@@ -496,7 +503,7 @@ impl<'a> Writer<'a> {
                 let allowed = self.allowed_groups().into_iter().map(Around::AllowedGroup);
                 self.elements(out, fields, groups.chain(allowed));
             }
-            (List::Endpoints, Around::Message) => {
+            (List::Endpoints | List::Keys, Around::Message) => {
                 self.elements(out, fields, self.refusals.named(Named::Key).map(Around::Element));
             }
             _ => put_count(out, self.form, if null { None } else { Some(0) }),

@@ -300,7 +300,7 @@ fn value(field: &Field, exchange: &Exchange, random: &mut Random, tagged: bool) 
             let meaning = match list {
                 List::Groups => Meaning::GroupId,
                 List::Keys => Meaning::Key,
-                List::SubscribedTopics => Meaning::TopicName,
+                List::Topics | List::SubscribedTopics => Meaning::TopicName,
                 _ => Meaning::Nothing,
             };
             let element = |random: &mut Random| Node::Text { text: Some(random.text()), meaning };

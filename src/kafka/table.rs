@@ -7,8 +7,8 @@ use sluicegate_actors::vocabulary::Action;
 
 use crate::kafka::error_code::ErrorCode;
 use crate::kafka::schema::{
-    List, Versions, consumer_groups as consumer, fetch, groups, login, metadata, offsets, produce,
-    transactions,
+    List, Versions, configs, consumer_groups as consumer, fetch, group_admin, groups, login,
+    metadata, offsets, produce, topic_admin, transactions,
 };
 use crate::kafka::{Api, Handling, Need, Refusal, Subject, When};
 
@@ -19,7 +19,7 @@ pub const API_VERSIONS_KEY: i16 = 18;
 pub const METADATA_KEY: i16 = 3;
 
 /// Every API, by key.
-pub static APIS: [Api; 23] = [
+pub static APIS: [Api; 34] = [
     Api {
         carried: Versions::new(3, 13),
         needs: &[
@@ -132,6 +132,29 @@ pub static APIS: [Api; 23] = [
         ..row(14, "SyncGroup", (0, 5), 4, groups::SYNC_GROUP_REQUEST, groups::SYNC_GROUP_RESPONSE)
     },
     Api {
+        needs: &[need(Subject::Groups, Action::Describe, EACH_GROUP)],
+        ..row(
+            15,
+            "DescribeGroups",
+            (0, 6),
+            5,
+            group_admin::DESCRIBE_GROUPS_REQUEST,
+            group_admin::DESCRIBE_GROUPS_RESPONSE,
+        )
+    },
+    Api {
+        shows: &[need(Subject::Groups, Action::Describe, Refusal::Hide)
+            .or(Subject::Cluster, Action::Describe)],
+        ..row(
+            16,
+            "ListGroups",
+            (0, 5),
+            3,
+            group_admin::LIST_GROUPS_REQUEST,
+            group_admin::LIST_GROUPS_RESPONSE,
+        )
+    },
+    Api {
         handling: Handling::Login,
         ..row(
             17,
@@ -151,6 +174,47 @@ pub static APIS: [Api; 23] = [
             3,
             login::API_VERSIONS_REQUEST,
             login::API_VERSIONS_RESPONSE,
+        )
+    },
+    Api {
+        // From version 5 on the answer tells the new topic's configuration, which is a right of its own.
+        offered: Versions::new(2, 4),
+        carried: Versions::new(2, 4),
+        needs: &[need(TOPICS, Action::Create, EACH_TOPIC).or(Subject::Cluster, Action::Create)],
+        texts: &[(ErrorCode::TOPIC_AUTHORIZATION_FAILED, "Authorization failed.")],
+        ..row(
+            19,
+            "CreateTopics",
+            (2, 7),
+            5,
+            topic_admin::CREATE_TOPICS_REQUEST,
+            topic_admin::CREATE_TOPICS_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(TOPICS, Action::Describe, EACH_TOPIC),
+            need(TOPICS, Action::Delete, EACH_TOPIC),
+        ],
+        texts: TEXTS,
+        ..row(
+            20,
+            "DeleteTopics",
+            (1, 6),
+            4,
+            topic_admin::DELETE_TOPICS_REQUEST,
+            topic_admin::DELETE_TOPICS_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[need(TOPICS, Action::Delete, EACH_TOPIC)],
+        ..row(
+            21,
+            "DeleteRecords",
+            (0, 2),
+            2,
+            topic_admin::DELETE_RECORDS_REQUEST,
+            topic_admin::DELETE_RECORDS_RESPONSE,
         )
     },
     Api {
@@ -251,6 +315,18 @@ pub static APIS: [Api; 23] = [
         )
     },
     Api {
+        needs: &[need(Subject::Configured, Action::DescribeConfigs, EACH_TOPIC)],
+        texts: TEXTS,
+        ..row(
+            32,
+            "DescribeConfigs",
+            (1, 4),
+            4,
+            configs::DESCRIBE_CONFIGS_REQUEST,
+            configs::DESCRIBE_CONFIGS_RESPONSE,
+        )
+    },
+    Api {
         handling: Handling::Login,
         ..row(
             36,
@@ -261,6 +337,55 @@ pub static APIS: [Api; 23] = [
             login::SASL_AUTHENTICATE_RESPONSE,
         )
     },
+    Api {
+        needs: &[need(TOPICS, Action::Alter, EACH_TOPIC)],
+        ..row(
+            37,
+            "CreatePartitions",
+            (0, 3),
+            2,
+            topic_admin::CREATE_PARTITIONS_REQUEST,
+            topic_admin::CREATE_PARTITIONS_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[need(Subject::Groups, Action::Delete, EACH_GROUP)],
+        ..row(
+            42,
+            "DeleteGroups",
+            (0, 2),
+            2,
+            group_admin::DELETE_GROUPS_REQUEST,
+            group_admin::DELETE_GROUPS_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[need(Subject::Cluster, Action::Describe, WHOLE_CLUSTER)],
+        shows: &[need(TOPICS, Action::Describe, Refusal::Hide)],
+        ..row(
+            46,
+            "ListPartitionReassignments",
+            (0, 0),
+            0,
+            topic_admin::LIST_PARTITION_REASSIGNMENTS_REQUEST,
+            topic_admin::LIST_PARTITION_REASSIGNMENTS_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(Subject::Groups, Action::Delete, WHOLE_GROUP),
+            need(TOPICS, Action::Read, EACH_TOPIC),
+        ],
+        repeats: Versions::NONE,
+        ..row(
+            47,
+            "OffsetDelete",
+            (0, 0),
+            i16::MAX,
+            group_admin::OFFSET_DELETE_REQUEST,
+            group_admin::OFFSET_DELETE_RESPONSE,
+        )
+    },
     row(
         60,
         "DescribeCluster",
@@ -269,6 +394,18 @@ pub static APIS: [Api; 23] = [
         metadata::DESCRIBE_CLUSTER_REQUEST,
         metadata::DESCRIBE_CLUSTER_RESPONSE,
     ),
+    Api {
+        needs: &[need(TOPICS, Action::Read, EACH_TOPIC)],
+        texts: TEXTS,
+        ..row(
+            61,
+            "DescribeProducers",
+            (0, 0),
+            0,
+            topic_admin::DESCRIBE_PRODUCERS_REQUEST,
+            topic_admin::DESCRIBE_PRODUCERS_RESPONSE,
+        )
+    },
     Api {
         needs: &[
             need(Subject::Groups, Action::Read, WHOLE_GROUP),
@@ -328,6 +465,7 @@ const fn row(
         needs: &[],
         shows: &[],
         repeats: Versions::ALL,
+        texts: &[],
         request,
         response,
     }
@@ -354,6 +492,14 @@ impl Need {
     }
 }
 
+/// Kafka's own texts of these codes.
+const TEXTS: &[(ErrorCode, &str)] = &[
+    (ErrorCode::TOPIC_AUTHORIZATION_FAILED, "Topic authorization failed."),
+    (ErrorCode::GROUP_AUTHORIZATION_FAILED, "Group authorization failed."),
+    (ErrorCode::CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed."),
+    (ErrorCode::UNKNOWN_TOPIC_ID, "This server does not host this topic ID."),
+];
+
 const TOPICS: Subject = Subject::Topics(List::Topics);
 const EACH_TOPIC: Refusal = Refusal::Element(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
 const EACH_GROUP: Refusal = Refusal::Element(ErrorCode::GROUP_AUTHORIZATION_FAILED);
@@ -364,3 +510,6 @@ const WHOLE_TRANSACTIONAL: Refusal =
     Refusal::Whole(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
 const WHOLE_CLUSTER: Refusal = Refusal::Whole(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
 const READ_GROUP: &[Need] = &[need(Subject::Groups, Action::Read, WHOLE_GROUP)];
+
+#[cfg(test)]
+mod tests;

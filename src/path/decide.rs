@@ -154,7 +154,9 @@ impl Judge {
             let one = match need.subject {
                 Subject::Topics(list) => self.topics(case, need, list, notes, &mut cuts),
                 Subject::Groups => self.groups(case, need, notes),
-                Subject::GroupKeys | Subject::TransactionalKeys => self.keys(case, need, notes),
+                Subject::GroupKeys | Subject::TransactionalKeys | Subject::Configured => {
+                    self.keys(case, need, notes)
+                }
                 Subject::TransactionalId | Subject::Cluster | Subject::AnyTopic => {
                     self.message(case, need, notes)
                 }
@@ -244,8 +246,12 @@ impl Judge {
         let mut ruling = Ruling::Forward;
         for key in &case.found.keys {
             let name = key.name.text(case.frame).unwrap_or_default();
-            let resource = match need.subject {
-                Subject::GroupKeys => Resource::ConsumerGroup(name),
+            let resource = match (need.subject, key.kind) {
+                (Subject::GroupKeys, _) => Resource::ConsumerGroup(name),
+                (Subject::Configured, Some(kind)) => match configured(kind, name) {
+                    Some(resource) => resource,
+                    None => return Ruling::Refuse(ErrorCode::INVALID_REQUEST),
+                },
                 _ => Resource::TransactionalId(name),
             };
             let decision = self.ask(need.action, resource, case.now);
@@ -261,8 +267,9 @@ impl Judge {
             if key.element.is_empty() {
                 return Ruling::Refuse(code);
             }
+            let code = if need.subject == Subject::Configured { denied(resource) } else { code };
             notes.tally.answered(code);
-            notes.refusals.key(name, Outcome { code, message: None });
+            notes.refusals.key(key.kind, name, Outcome { code, message: None });
             if let Some(list) = case.found.list(List::Keys) {
                 notes.edits.remove(&list, key.element);
                 notes.tally.cut(key.element);
@@ -601,6 +608,26 @@ impl<'a> Case<'a> {
         let groups = self.found.groups.iter().filter(|group| !group.element.is_empty());
         let named = topics.count() + groups.count() + self.found.keys.len();
         self.exchange.api.key != kafka::table::METADATA_KEY && notes.tally.cut_count() == named
+    }
+}
+
+/// A resource with configuration, by Kafka's number of its kind: those of brokers, their loggers and clients' metrics are
+/// the cluster's.
+fn configured(kind: i8, name: &str) -> Option<Resource<'_>> {
+    match kind {
+        2 => Some(Resource::Topic(name)),
+        4 | 8 | 16 => Some(Resource::Cluster),
+        32 => Some(Resource::ConsumerGroup(name)),
+        _ => None,
+    }
+}
+
+/// Kafka's code for a resource that may not be touched.
+fn denied(resource: Resource<'_>) -> ErrorCode {
+    match resource {
+        Resource::Topic(_) | Resource::Partition { .. } => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+        Resource::ConsumerGroup(_) => ErrorCode::GROUP_AUTHORIZATION_FAILED,
+        _ => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
     }
 }
 

@@ -1,11 +1,13 @@
 //! What of a response the identity may see: listings, authorized operations, and rights that changed meanwhile.
 
+use bytes::Bytes;
 use sluicegate_actors::vocabulary::{Action, Resource, UnixMillis, Verdict};
 
 use crate::cluster::ClusterSnapshot;
 use crate::kafka::edit::Edits;
-use crate::kafka::found::{Found, Partition, Span, Topic};
+use crate::kafka::found::{Found, Partition, Span, Text, Topic};
 use crate::kafka::refuse::{Outcome, Refusals, TopicRef};
+use crate::kafka::subscription::{self, Shown, Told};
 use crate::kafka::{self, ErrorCode, Exchange, List, Meaning, Need, Refusal, Subject};
 use crate::path::decide::Judge;
 use crate::path::hold;
@@ -37,12 +39,16 @@ impl<'a> Filter<'a> {
     /// Cuts what may not be seen, and overwrites what is the gateway's own rights.
     pub fn apply(&mut self) {
         for need in self.exchange.api.shows {
-            if let Subject::Topics(list) = need.subject
-                && need.versions.contains(self.exchange.version)
-            {
-                self.shown_topics(need, list);
+            if !need.versions.contains(self.exchange.version) {
+                continue;
+            }
+            match need.subject {
+                Subject::Topics(list) => self.shown_topics(need, list),
+                Subject::Groups => self.shown_groups(need),
+                _ => {}
             }
         }
+        self.members();
         if self.exchange.api.key == hold::FETCH {
             for topic in &self.found.topics {
                 self.revoked(topic);
@@ -73,6 +79,53 @@ impl<'a> Filter<'a> {
         refused_groups.dedup();
         for (index, code) in refused_groups {
             self.refuse_group(index, code);
+        }
+    }
+
+    /// A listing of groups shows those that may be seen, or all where the right on the cluster does instead.
+    fn shown_groups(&mut self, need: &Need) {
+        if let Some((Subject::Cluster, action)) = need.instead
+            && self.judge.allows(action, Resource::Cluster, self.now)
+        {
+            return;
+        }
+        let Some(list) = self.found.list(List::Groups) else { return };
+        for group in &self.found.groups {
+            let name = group.name.text(self.frame).unwrap_or_default();
+            if !self.judge.allows(need.action, Resource::ConsumerGroup(name), self.now) {
+                self.edits.remove(&list, group.element);
+            }
+        }
+    }
+
+    /// What members of a classic group tell each other shows only topics that may be seen. Groups of other kinds than
+    /// consumers' (Connect's, say) tell of no topics there; a message that does not say its kind is read as if it did.
+    fn members(&mut self) {
+        for blob in &self.found.blobs {
+            let told = match blob.meaning {
+                Meaning::MemberMetadata => Told::Subscription,
+                Meaning::MemberAssignment => Told::Assignment,
+                _ => continue,
+            };
+            let is_kind =
+                |text: &&Text| text.meaning == Meaning::ProtocolType && text.group == blob.group;
+            let kind = self.found.texts.iter().find(is_kind);
+            let kind = kind.and_then(|text| text.place.text(self.frame));
+            if kind.is_some_and(|kind| kind != subscription::CONSUMER) {
+                continue;
+            }
+            let (judge, now) = (&mut *self.judge, self.now);
+            let seen = subscription::shown(told, blob.place.bytes(self.frame), |topic| {
+                judge.allows(Action::Describe, Resource::Topic(topic), now)
+            });
+            match seen {
+                Shown::All => {}
+                Shown::Some(bytes) => self.edits.set_bytes(&blob.place, Some(bytes.into())),
+                Shown::Unreadable if kind.is_some() => {
+                    self.edits.set_bytes(&blob.place, Some(Bytes::new()));
+                }
+                Shown::Unreadable => {}
+            }
         }
     }
 
@@ -185,3 +238,6 @@ impl<'a> Filter<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

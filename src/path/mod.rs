@@ -550,7 +550,6 @@ impl Path {
     pub fn authenticated(&self, identity: &sluicegate_actors::vocabulary::Identity) {
         self.session.authenticated(identity.expires_at);
     }
-
 }
 
 /// The session epoch of a fetch outside of any fetch session (KIP-227).

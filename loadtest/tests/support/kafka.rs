@@ -234,6 +234,9 @@ pub enum Kind {
 pub enum Operation {
     Read = 3,
     Write = 4,
+    Create = 5,
+    Delete = 6,
+    Alter = 7,
     Describe = 8,
 }
 

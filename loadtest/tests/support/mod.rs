@@ -9,6 +9,8 @@ pub mod null;
 pub mod records;
 pub mod rough;
 pub mod tokens;
+pub mod tools;
+pub mod world;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};

@@ -6,13 +6,16 @@
 //! refuses puts there. Everything else (compact lengths, tag sections) follows from the version at
 //! which a message became flexible.
 
+pub(super) mod configs;
 pub(super) mod consumer_groups;
 pub(super) mod fetch;
+pub(super) mod group_admin;
 pub(super) mod groups;
 pub(super) mod login;
 pub(super) mod metadata;
 pub(super) mod offsets;
 pub(super) mod produce;
+pub(super) mod topic_admin;
 pub(super) mod transactions;
 
 pub use List::*;
@@ -106,7 +109,8 @@ pub enum List {
     Partitions,
     /// Consumer groups.
     Groups,
-    /// Keys of coordinators that are looked for: group or transactional ids, by the key type.
+    /// Names whose kind stands beside them or in the message: coordinators' keys that are looked for (group or transactional
+    /// ids), resources with configuration.
     Keys,
     /// Brokers, with host and port.
     Endpoints,
@@ -126,7 +130,7 @@ pub enum Meaning {
     PartitionIndex,
     GroupId,
     TransactionalId,
-    /// A group or transactional id, as the key type says.
+    /// What it names, the key type says: a group, a transactional id, a topic, a broker.
     Key,
     KeyType,
     ProducerId,

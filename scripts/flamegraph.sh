@@ -16,8 +16,11 @@ shift 2
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
+floor=relay
+case "$target" in *tls*) floor=relay-tls ;; esac
+
 # The relay has its turn first: 1 s of warm-up and 8 s. Then comes the gateway's.
-"$CARGO_TARGET_DIR/release/sluicegate-loadtest" beside --targets "relay,$target" --connections 2 --warm-up 1 --seconds 8 --rounds 1 "$@" \
+"$CARGO_TARGET_DIR/release/sluicegate-loadtest" beside --targets "$floor,$target" --connections 2 --warm-up 1 --seconds 8 --rounds 1 "$@" \
     >"$work/figures" 2>"$work/log" &
 run=$!
 sleep 13

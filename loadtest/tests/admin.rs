@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
+use kafka_protocol::messages::create_acls_request::AclCreation;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
 };
@@ -19,11 +22,15 @@ use kafka_protocol::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeProducersRequest,
-    GroupId, ListGroupsRequest, ListPartitionReassignmentsRequest, OffsetCommitRequest,
-    OffsetDeleteRequest,
+    AlterUserScramCredentialsRequest, CreateAclsRequest, CreateDelegationTokenRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeConfigsRequest,
+    DescribeDelegationTokenRequest, DescribeGroupsRequest, DescribeProducersRequest,
+    DescribeUserScramCredentialsRequest, ExpireDelegationTokenRequest, GroupId, ListGroupsRequest,
+    ListPartitionReassignmentsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    RenewDelegationTokenRequest,
 };
+use kafka_protocol::protocol::StrBytes;
 use sluicegate_loadtest::requests::{METADATA_VERSION, batch, metadata, produce, topic_name};
 use uuid::Uuid;
 
@@ -105,6 +112,87 @@ fn configurations_are_described_by_right() {
         // Kafka's has the request in Java's words.
         |response| response.error_message = None,
     );
+}
+
+#[test]
+fn nobody_gets_a_login_or_a_right_at_the_brokers_themselves() {
+    let Some(mut world) = World::new() else { return };
+    let text_of = |message: &mut Option<StrBytes>| *message = None;
+    world.compare(
+        1..=3,
+        |_, _| {
+            DescribeAclsRequest::default()
+                .with_resource_type_filter(1)
+                .with_pattern_type_filter(1)
+                .with_operation(1)
+                .with_permission_type(1)
+        },
+        |response| text_of(&mut response.error_message),
+    );
+    world.compare(
+        1..=3,
+        |world, _| {
+            let acl = |host| {
+                AclCreation::default()
+                    .with_resource_type(2)
+                    .with_resource_name(text(&world.closed))
+                    .with_resource_pattern_type(3)
+                    .with_principal(text("User:bob"))
+                    .with_host(text(host))
+                    .with_operation(2)
+                    .with_permission_type(3)
+            };
+            CreateAclsRequest::default().with_creations(vec![acl("*"), acl("127.0.0.1")])
+        },
+        |response| response.results.iter_mut().for_each(|it| text_of(&mut it.error_message)),
+    );
+    world.compare(
+        1..=3,
+        |_, _| {
+            let filter = DeleteAclsFilter::default()
+                .with_resource_type_filter(1)
+                .with_pattern_type_filter(1)
+                .with_operation(1)
+                .with_permission_type(1);
+            DeleteAclsRequest::default().with_filters(vec![filter.clone(), filter])
+        },
+        |response| response.filter_results.iter_mut().for_each(|it| text_of(&mut it.error_message)),
+    );
+    world.compare(
+        [0],
+        |_, _| {
+            let upsertion = ScramCredentialUpsertion::default()
+                .with_name(text("mallory"))
+                .with_mechanism(1)
+                .with_iterations(4096)
+                .with_salt(Bytes::from_static(b"salt"))
+                .with_salted_password(Bytes::from_static(b"password"));
+            AlterUserScramCredentialsRequest::default().with_upsertions(vec![upsertion])
+        },
+        |response| response.results.iter_mut().for_each(|it| text_of(&mut it.error_message)),
+    );
+    // Whoever may do everything does not get them either.
+    let mut connection = world.front.connect_as(&ALICE);
+    if world.front.gateway.is_none() {
+        return;
+    }
+    let answer = connection.call(3, &DescribeAclsRequest::default()).unwrap();
+    assert_eq!(answer.error_code, 31, "{answer:?}");
+    assert!(answer.error_message.unwrap().contains("not through the gateway"));
+    let all = DescribeUserScramCredentialsRequest::default().with_users(None);
+    assert_eq!(connection.call(0, &all).unwrap().error_code, 31);
+    for version in 1..=3 {
+        let answer = connection.call(version, &CreateDelegationTokenRequest::default()).unwrap();
+        assert_eq!((answer.error_code, answer.hmac.len()), (31, 0), "version {version}");
+        let request = DescribeDelegationTokenRequest::default().with_owners(None);
+        assert_eq!(connection.call(version, &request).unwrap().error_code, 31);
+    }
+    for version in 1..=2 {
+        let request = RenewDelegationTokenRequest::default();
+        assert_eq!(connection.call(version, &request).unwrap().error_code, 31);
+        let request = ExpireDelegationTokenRequest::default();
+        assert_eq!(connection.call(version, &request).unwrap().error_code, 31);
+    }
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Offer {
         let apis = APIS.iter().filter_map(|api| {
             let versions = match api.handling {
                 Handling::Local | Handling::Login => api.offered,
-                Handling::Enforce => {
+                Handling::Enforce | Handling::Never => {
                     let broker = self.apis.iter().find(|range| range.key == api.key)?;
                     api.offered.intersect(broker.versions)
                 }

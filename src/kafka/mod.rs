@@ -79,6 +79,8 @@ pub struct Api {
 pub enum Handling {
     /// Decide, filter, forward.
     Enforce,
+    /// Nobody gets it through the gateway: it is refused, whatever policy says.
+    Never,
     /// The gateway itself, before and after login.
     Local,
     /// The gateway itself, as part of a login.

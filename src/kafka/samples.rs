@@ -339,7 +339,10 @@ fn collect(node: &Node, inside: Option<List>, named: &mut Named) {
         Node::Text { text, meaning } => match (meaning, inside) {
             (Meaning::TopicName, _) => named.topics.last_mut().unwrap().name.clone_from(text),
             (Meaning::GroupId, _) => named.groups.push(text.clone().unwrap()),
-            (Meaning::Key, None | Some(List::Keys)) => named.keys.push(text.clone().unwrap()),
+            (Meaning::Key, None) => named.keys.push(text.clone().unwrap()),
+            (Meaning::Key, Some(List::Keys)) => {
+                *named.keys.last_mut().unwrap() = text.clone().unwrap_or_default();
+            }
             (Meaning::Host, _) => {
                 named.endpoints.last_mut().unwrap().1 = text.clone().unwrap();
             }
@@ -366,6 +369,8 @@ fn collect(node: &Node, inside: Option<List>, named: &mut Named) {
                     named.topics.last_mut().unwrap().partitions.push((0, 0, None));
                 } else if *list == List::Endpoints {
                     named.endpoints.push((0, String::new(), 0));
+                } else if *list == List::Keys {
+                    named.keys.push(String::new());
                 }
                 collect(element, Some(*list), named);
             }

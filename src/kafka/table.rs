@@ -7,8 +7,8 @@ use sluicegate_actors::vocabulary::Action;
 
 use crate::kafka::error_code::ErrorCode;
 use crate::kafka::schema::{
-    List, Versions, configs, consumer_groups as consumer, fetch, group_admin, groups, login,
-    metadata, offsets, produce, topic_admin, transactions,
+    List, Versions, configs, consumer_groups as consumer, credentials, fetch, group_admin, groups,
+    login, metadata, offsets, produce, topic_admin, transactions,
 };
 use crate::kafka::{Api, Handling, Need, Refusal, Subject, When};
 
@@ -19,7 +19,7 @@ pub const API_VERSIONS_KEY: i16 = 18;
 pub const METADATA_KEY: i16 = 3;
 
 /// Every API, by key.
-pub static APIS: [Api; 34] = [
+pub static APIS: [Api; 43] = [
     Api {
         carried: Versions::new(3, 13),
         needs: &[
@@ -314,6 +314,30 @@ pub static APIS: [Api; 34] = [
             transactions::TXN_OFFSET_COMMIT_RESPONSE,
         )
     },
+    never(
+        29,
+        "DescribeAcls",
+        (1, 3),
+        2,
+        credentials::DESCRIBE_ACLS_REQUEST,
+        credentials::DESCRIBE_ACLS_RESPONSE,
+    ),
+    never(
+        30,
+        "CreateAcls",
+        (1, 3),
+        2,
+        credentials::CREATE_ACLS_REQUEST,
+        credentials::CREATE_ACLS_RESPONSE,
+    ),
+    never(
+        31,
+        "DeleteAcls",
+        (1, 3),
+        2,
+        credentials::DELETE_ACLS_REQUEST,
+        credentials::DELETE_ACLS_RESPONSE,
+    ),
     Api {
         needs: &[need(Subject::Configured, Action::DescribeConfigs, EACH_TOPIC)],
         texts: TEXTS,
@@ -348,6 +372,38 @@ pub static APIS: [Api; 34] = [
             topic_admin::CREATE_PARTITIONS_RESPONSE,
         )
     },
+    never(
+        38,
+        "CreateDelegationToken",
+        (1, 3),
+        2,
+        credentials::CREATE_DELEGATION_TOKEN_REQUEST,
+        credentials::CREATE_DELEGATION_TOKEN_RESPONSE,
+    ),
+    never(
+        39,
+        "RenewDelegationToken",
+        (1, 2),
+        2,
+        credentials::RENEW_DELEGATION_TOKEN_REQUEST,
+        credentials::RENEW_DELEGATION_TOKEN_RESPONSE,
+    ),
+    never(
+        40,
+        "ExpireDelegationToken",
+        (1, 2),
+        2,
+        credentials::EXPIRE_DELEGATION_TOKEN_REQUEST,
+        credentials::EXPIRE_DELEGATION_TOKEN_RESPONSE,
+    ),
+    never(
+        41,
+        "DescribeDelegationToken",
+        (1, 3),
+        2,
+        credentials::DESCRIBE_DELEGATION_TOKEN_REQUEST,
+        credentials::DESCRIBE_DELEGATION_TOKEN_RESPONSE,
+    ),
     Api {
         needs: &[need(Subject::Groups, Action::Delete, EACH_GROUP)],
         ..row(
@@ -386,6 +442,22 @@ pub static APIS: [Api; 34] = [
             group_admin::OFFSET_DELETE_RESPONSE,
         )
     },
+    never(
+        50,
+        "DescribeUserScramCredentials",
+        (0, 0),
+        0,
+        credentials::DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST,
+        credentials::DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE,
+    ),
+    never(
+        51,
+        "AlterUserScramCredentials",
+        (0, 0),
+        0,
+        credentials::ALTER_USER_SCRAM_CREDENTIALS_REQUEST,
+        credentials::ALTER_USER_SCRAM_CREDENTIALS_RESPONSE,
+    ),
     row(
         60,
         "DescribeCluster",
@@ -469,6 +541,19 @@ const fn row(
         request,
         response,
     }
+}
+
+/// An API that nobody gets through the gateway.
+const fn never(
+    key: i16,
+    name: &'static str,
+    versions: (i16, i16),
+    flexible_from: i16,
+    request: &'static [crate::kafka::schema::Field],
+    response: &'static [crate::kafka::schema::Field],
+) -> Api {
+    let row = row(key, name, versions, flexible_from, request, response);
+    Api { handling: Handling::Never, ..row }
 }
 
 const fn need(subject: Subject, action: Action, refusal: Refusal) -> Need {

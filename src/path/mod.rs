@@ -255,7 +255,7 @@ impl Path {
                 pending(Pending::Answer(self.offer(&header)?));
                 return Ok(Fate::Answered);
             }
-            Handling::Enforce => {}
+            Handling::Enforce | Handling::Never => {}
         }
         let epoch = self.refresh()?;
         let mut work = self.shard.work.borrow_mut();
@@ -558,12 +558,20 @@ const SESSIONLESS: i32 = -1;
 /// What is told of a subscription by regular expression.
 const REGEX_TEXT: &str = "the gateway takes no regular expression: subscribe to topics by name";
 
+/// What is told of an API that nobody gets.
+const NEVER_TEXT: &str =
+    "not through the gateway: logins and rights at the brokers are the gateway's alone";
+
 /// Nothing is wrong with the whole.
 const OK: Outcome<'static> = Outcome { code: ErrorCode::NONE, message: None };
 
-/// What is refused whatever policy says: a fetch session that the gateway never gave, and topics by a regular expression,
-/// which the broker would evaluate over all that the gateway's own login may see.
+/// What is refused whatever policy says: what gives a login to the brokers themselves, a fetch session that the gateway
+/// never gave, and topics by a regular expression, which the broker would evaluate over all that the gateway's own login may
+/// see.
 fn never(exchange: &Exchange, frame: &[u8], found: &Found) -> Option<ErrorCode> {
+    if exchange.api.handling == Handling::Never {
+        return Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    }
     let regex = found.text(Meaning::TopicRegex).filter(|regex| !regex.bytes(frame).is_empty());
     if regex.is_some() {
         return Some(ErrorCode::INVALID_REGULAR_EXPRESSION);
@@ -594,7 +602,10 @@ fn refusal(
 ) -> Bytes {
     match ruling {
         Ruling::Refuse(code) => {
-            let message = (code == ErrorCode::INVALID_REGULAR_EXPRESSION).then_some(REGEX_TEXT);
+            let message = match exchange.api.handling {
+                Handling::Never => Some(NEVER_TEXT),
+                _ => (code == ErrorCode::INVALID_REGULAR_EXPRESSION).then_some(REGEX_TEXT),
+            };
             let outcome = Outcome { code, message };
             refuse::whole(exchange, header.correlation_id, frame, &work.found, outcome)
         }

@@ -8,6 +8,7 @@
 
 pub(super) mod configs;
 pub(super) mod consumer_groups;
+pub(super) mod credentials;
 pub(super) mod fetch;
 pub(super) mod group_admin;
 pub(super) mod groups;

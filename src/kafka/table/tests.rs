@@ -42,6 +42,7 @@ fn told() -> String {
         let needs = match api.handling {
             Handling::Login => "part of the login, answered by the gateway".to_owned(),
             Handling::Local => "nothing, answered by the gateway".to_owned(),
+            Handling::Never => "nobody gets it: 31".to_owned(),
             Handling::Enforce => list(api, api.needs),
         };
         let shows = list(api, api.shows);

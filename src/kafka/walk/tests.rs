@@ -54,7 +54,11 @@ fn found_names(frame: &[u8], found: &Found) -> Named {
     Named {
         topics: topics.collect(),
         groups: found.groups.iter().map(|group| text(&group.name)).collect(),
-        keys: found.keys.iter().map(|key| text(&key.name)).collect(),
+        keys: found
+            .keys
+            .iter()
+            .map(|key| key.name.text(frame).unwrap_or_default().to_owned())
+            .collect(),
         endpoints: endpoints
             .map(|it| (i64::from(it.node), text(&it.host), i64::from(it.port)))
             .collect(),

@@ -248,7 +248,7 @@ impl Judge {
             let name = key.name.text(case.frame).unwrap_or_default();
             let resource = match (need.subject, key.kind) {
                 (Subject::GroupKeys, _) => Resource::ConsumerGroup(name),
-                (Subject::Configured, Some(kind)) => match configured(kind, name) {
+                (Subject::Configured, kind) => match kind.and_then(|kind| configured(kind, name)) {
                     Some(resource) => resource,
                     None => return Ruling::Refuse(ErrorCode::INVALID_REQUEST),
                 },

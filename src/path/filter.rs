@@ -101,16 +101,19 @@ impl<'a> Filter<'a> {
     /// What members of a classic group tell each other shows only topics that may be seen. Groups of other kinds than
     /// consumers' (Connect's, say) tell of no topics there; a message that does not say its kind is read as if it did.
     fn members(&mut self) {
+        // Members of one group stand together, so that a group's kind is looked for once.
+        let mut group = None;
         for blob in &self.found.blobs {
             let told = match blob.meaning {
                 Meaning::MemberMetadata => Told::Subscription,
                 Meaning::MemberAssignment => Told::Assignment,
                 _ => continue,
             };
-            let is_kind =
-                |text: &&Text| text.meaning == Meaning::ProtocolType && text.group == blob.group;
-            let kind = self.found.texts.iter().find(is_kind);
-            let kind = kind.and_then(|text| text.place.text(self.frame));
+            let kind = match group {
+                Some((known, kind)) if known == blob.group => kind,
+                _ => self.kind_of(blob.group),
+            };
+            group = Some((blob.group, kind));
             if kind.is_some_and(|kind| kind != subscription::CONSUMER) {
                 continue;
             }
@@ -127,6 +130,13 @@ impl<'a> Filter<'a> {
                 Shown::Unreadable => {}
             }
         }
+    }
+
+    /// The protocol type of a group, or of the message's own, where it is told.
+    fn kind_of(&self, group: u32) -> Option<&'a str> {
+        let is_kind = |text: &&Text| text.meaning == Meaning::ProtocolType && text.group == group;
+        let kind = self.found.texts.iter().find(is_kind)?;
+        kind.place.text(self.frame)
     }
 
     /// One topic that may not be seen refuses its whole group.

@@ -123,11 +123,13 @@ fn listener(shard: &Shard, index: usize) -> Result<&Listener, Ended> {
 impl Client {
     async fn live(&mut self, listener: &Listener) -> Result<(), Ended> {
         let (login, identity, lease, accepted) = self.authenticate(listener).await?;
-        let (broker_address, broker, broker_reader) = self.connect(listener, &identity).await?;
-        self.life.owns(&broker);
         self.life.serves_until(identity.expires_at);
         self.reader.set_bounds(AFTER_LOGIN);
+        // Before the broker is reached: a login is the gateway's to accept. A connection that ends within its login is
+        // a failed login to librdkafka; one that ends after it is a broker that went away, which clients try again.
         write(&self.socket, &accepted).await?;
+        let (broker_address, broker, broker_reader) = self.connect(listener, &identity).await?;
+        self.life.owns(&broker);
         let link = Link {
             path: Path::new(
                 Rc::clone(&self.shard),

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cli::{print, refuse, serve};
+use crate::cli::serve::Signals;
+use crate::cli::{print, refuse};
 use crate::demo::folder::Folder;
 use crate::demo::payments::{RECORDS, TOPIC};
 use crate::demo::{Demo, DemoError};
@@ -19,10 +20,14 @@ pub fn run(folder: Option<&Path>) -> ExitCode {
         Err(error @ DemoError::File { .. }) => return refuse(2, &error),
         Err(error) => return refuse(1, &error),
     };
+    let signals = match Signals::watch(demo.gateway()) {
+        Ok(signals) => signals,
+        Err(error) => return refuse(1, &error),
+    };
     for line in introduction(&demo) {
         print(&line);
     }
-    serve::wait_for_signal(demo.gateway());
+    signals.wait(demo.gateway());
     demo.stop();
     ExitCode::SUCCESS
 }

@@ -1,9 +1,10 @@
 //! `sluicegate serve`: the gateway, until it is told to end.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{check, refuse};
 use crate::config::Config;
@@ -23,25 +24,41 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(gateway) => gateway,
         Err(error) => return refuse(1, &error),
     };
+    let signals = match Signals::watch(&gateway) {
+        Ok(signals) => signals,
+        Err(error) => return refuse(1, &error),
+    };
     tracing::info!("ready");
-    let signal = wait_for_signal(&gateway);
+    let signal = signals.wait(&gateway);
     tracing::info!(signal, "draining");
     gateway.stop();
     tracing::info!("stopped");
     ExitCode::SUCCESS
 }
 
-/// Returns once the process is told to end, with the signal's name.
-pub(super) fn wait_for_signal(gateway: &Gateway) -> &'static str {
-    gateway.runtime().block_on(async {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            return "no signals";
-        };
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    })
+/// The signals that tell the process to end. From [`Signals::watch`] on they no longer end it by themselves.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Asks the system for them; to be done before anybody is told that the process is ready.
+    pub(super) fn watch(gateway: &Gateway) -> io::Result<Self> {
+        let _entered = gateway.runtime().enter();
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Returns once one came, with its name.
+    pub(super) fn wait(mut self, gateway: &Gateway) -> &'static str {
+        gateway.runtime().block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+            }
+        })
+    }
 }

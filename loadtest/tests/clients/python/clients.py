@@ -52,11 +52,6 @@ def expiry(token):
         return now + 3600
 
 
-def is_final(event):
-    """Whether a client would go on in vain. librdkafka calls a connection that ends within a login a failed login, and tries it again."""
-    return event.code() in FINAL and "Broker transport failure" not in event.str()
-
-
 def data(text):
     return None if text is None else base64.b64decode(text)
 
@@ -199,7 +194,7 @@ class Consumers:
                     raise kafka.KafkaException(message.error())
                 yield message
             for event in self.events:
-                if is_final(event):
+                if event.code() in FINAL:
                     raise kafka.KafkaException(event)
 
     def poll(self, request):

@@ -89,6 +89,11 @@ impl ClusterSnapshot {
         self.ids.get(id)
     }
 
+    /// The names of all topics, in no order.
+    pub fn topic_names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(|name| &**name)
+    }
+
     /// Whether the topic exists.
     #[must_use]
     pub fn has_topic(&self, name: &str) -> bool {

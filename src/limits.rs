@@ -95,6 +95,12 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(1);
 /// Client addresses that a listener with limits per address keeps in mind, some 100 bytes each.
 pub const CLIENT_ADDRESSES_MAX: usize = 65_536;
 
+/// Share sessions that one connection may have at a time.
+pub const SHARE_SESSIONS_MAX: usize = 16;
+
+/// Partitions of one share session.
+pub const SHARE_PARTITIONS_MAX: usize = 10_000;
+
 /// Connecting and logging in to a broker.
 pub const UPSTREAM_LOGIN_MS_MAX: Duration = Duration::from_secs(10);
 

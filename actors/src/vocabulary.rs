@@ -148,6 +148,20 @@ pub struct Decision {
 }
 
 impl Action {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Read,
+        Self::Write,
+        Self::Create,
+        Self::Delete,
+        Self::Alter,
+        Self::Describe,
+        Self::DescribeConfigs,
+        Self::AlterConfigs,
+        Self::IdempotentWrite,
+        Self::ClusterAction,
+    ];
+
     /// The name in policies and entries.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -25,6 +25,7 @@ mod brokers;
 mod crash;
 mod disk;
 mod drain;
+mod equivalence;
 mod faults;
 mod flood;
 mod hostile;

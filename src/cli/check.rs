@@ -19,8 +19,14 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(2, &error),
     };
-    if let Err(error) = Policies::load(config.policy_files.clone(), config.approvers.clone()) {
-        return refuse(2, &error);
+    let policies = match Policies::load(config.policy_files.clone(), config.approvers.clone()) {
+        Ok(policies) => policies,
+        Err(error) => return refuse(2, &error),
+    };
+    for (rule, forbid) in policies.bundle().shadowed() {
+        let (file, line) = rule.position();
+        let (id, by) = (rule.id(), forbid.id());
+        print(&format_args!("{file}:{line}: `{id}` never permits anything: `{by}` forbids it"));
     }
     if let Err(error) = mask_rules(&config) {
         return refuse(2, &error);

@@ -3,6 +3,7 @@
 pub mod approvals;
 pub mod check;
 pub mod demo;
+pub mod policy;
 pub mod replay;
 pub mod serve;
 pub mod sessions;
@@ -87,6 +88,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         what: approvals::Approvals,
+    },
+    /// What the policies say, without a gateway.
+    Policy {
+        /// What to ask.
+        #[command(subcommand)]
+        what: policy::Policy,
     },
     /// Tokens of a local issuer, for trials and tests.
     Token {
@@ -192,6 +199,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
         Command::Verify { log, output } => verify::run(&log, output),
         Command::Approvals { what } => approvals::run(&what),
+        Command::Policy { what } => policy::run(&what),
         Command::Token { what } => token::run(&what),
     }
 }

@@ -96,6 +96,19 @@ fn shard_count(raw: &RawShards) -> Result<usize, BadValue> {
     Ok(count)
 }
 
+/// Settings of topics whose change deletes nothing and makes nothing less safe.
+const ALTERABLE_TOPIC_CONFIGS: [&str; 9] = [
+    "compression.type",
+    "max.message.bytes",
+    "message.timestamp.type",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "segment.bytes",
+    "segment.ms",
+    "segment.index.bytes",
+    "index.interval.bytes",
+];
+
 fn checked_cluster(
     key: &str,
     raw: super::raw::RawCluster,
@@ -124,7 +137,10 @@ fn checked_cluster(
             "the last one must have no `groups`: it serves everyone else and the gateway itself",
         ));
     }
-    Ok(Cluster { bootstrap_servers, credentials })
+    let alterable_topic_configs = raw
+        .alterable_topic_configs
+        .unwrap_or_else(|| ALTERABLE_TOPIC_CONFIGS.map(str::to_owned).to_vec());
+    Ok(Cluster { bootstrap_servers, credentials, alterable_topic_configs })
 }
 
 fn checked_credential(key: &str, raw: RawCredential, base: &Path) -> Result<Credential, BadValue> {

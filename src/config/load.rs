@@ -138,6 +138,7 @@ const KEYS: &[&str] = &[
     "admin",
     "advertised.host",
     "algorithms",
+    "alterable.topic.configs",
     "approvals",
     "approvers",
     "audience",

@@ -51,6 +51,8 @@ pub struct Cluster {
     pub bootstrap_servers: Vec<HostPort>,
     /// The first whose groups match is used; the last one matches everybody.
     pub credentials: Vec<Credential>,
+    /// Settings of topics that clients with the right to it may change; of the others nobody may.
+    pub alterable_topic_configs: Vec<String>,
 }
 
 /// A host name or address, and a port.

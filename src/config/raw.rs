@@ -44,6 +44,8 @@ pub(super) struct RawCluster {
     #[serde(rename = "bootstrap.servers")]
     pub(super) bootstrap_servers: Vec<String>,
     pub(super) credentials: Vec<RawCredential>,
+    #[serde(rename = "alterable.topic.configs")]
+    pub(super) alterable_topic_configs: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -20,7 +20,13 @@ pub(in crate::kafka) fn start_element(
 ) -> Result<u32, WireError> {
     let element = Span { start, end: 0 };
     match list {
-        List::Plain | List::Members | List::Transactions => {}
+        List::Plain
+        | List::Members
+        | List::Transactions
+        | List::Settings
+        | List::Echoed
+        | List::Patterns
+        | List::CreatedSettings => {}
         List::Partitions => {
             found.partitions.push(Partition { element, ..Partition::default() });
         }
@@ -31,7 +37,10 @@ pub(in crate::kafka) fn start_element(
             found.groups.push(Group { element, topics, lists, ..Group::default() });
             return Ok(this);
         }
-        List::Keys => found.keys.push(Key { element, ..Key::default() }),
+        List::Keys => {
+            let (texts, lists) = (from(found.texts.len())?, from(found.lists.len())?);
+            found.keys.push(Key { element, texts, lists, ..Key::default() });
+        }
         List::Endpoints => {
             found.endpoints.push(Endpoint { list: list_index, element, ..nameless_endpoint() });
         }
@@ -59,7 +68,7 @@ pub(in crate::kafka) fn start_element(
 /// Notes an array that edits may change, and where it is noted.
 pub(in crate::kafka) fn note_list(found: &mut Found, span: ListSpan) -> Result<u32, WireError> {
     match span.list {
-        List::Plain | List::Members | List::Transactions => Ok(NONE),
+        List::Plain | List::Members | List::Transactions | List::Settings => Ok(NONE),
         List::Partitions => {
             set(found.topics.last_mut(), |topic| topic.partition_list = span);
             Ok(NONE)
@@ -79,9 +88,21 @@ pub(in crate::kafka) fn end_element(
     found: &mut Found,
 ) -> Result<(), WireError> {
     match list {
-        List::Plain | List::Members | List::Transactions => {}
+        List::Plain
+        | List::Members
+        | List::Transactions
+        | List::Settings
+        | List::Echoed
+        | List::Patterns
+        | List::CreatedSettings => {}
         List::Partitions => set(found.partitions.last_mut(), |item| item.element.end = end),
-        List::Keys => set(found.keys.last_mut(), |item| item.element.end = end),
+        List::Keys => {
+            let (texts, lists) = (position(found.texts.len())?, position(found.lists.len())?);
+            set(found.keys.last_mut(), |key| {
+                key.element.end = end;
+                (key.texts.end, key.lists.end) = (texts, lists);
+            });
+        }
         List::Endpoints => set(found.endpoints.last_mut(), |item| item.element.end = end),
         List::Groups => {
             let topics = position(found.topics.len())?;

@@ -151,6 +151,10 @@ pub struct Key {
     pub name: Prefixed,
     /// Of what kind that is, where it says so itself and not the message for all.
     pub kind: Option<i8>,
+    /// Strings inside of it, a range of [`Found::texts`].
+    pub texts: Within,
+    /// Its lists, a range of [`Found::lists`].
+    pub lists: Within,
 }
 
 /// A broker with its address.
@@ -279,6 +283,22 @@ impl Found {
     }
 }
 
+impl Key {
+    /// The names of the settings that a request changes on the resource.
+    pub fn settings<'a>(&self, found: &'a Found) -> impl Iterator<Item = Prefixed> + 'a {
+        let texts = self.texts.of(&found.texts).iter();
+        texts.filter(|text| text.meaning == Meaning::Setting).map(|text| text.place)
+    }
+
+    /// What an answer about it says again: an array with its count.
+    #[must_use]
+    pub fn echoed<'a>(&self, found: &Found, frame: &'a [u8]) -> &'a [u8] {
+        let mut lists = self.lists.of(&found.lists).iter();
+        let Some(list) = lists.find(|span| span.list == List::Echoed) else { return &[] };
+        frame.get(index(list.at)..index(list.end)).unwrap_or_default()
+    }
+}
+
 impl Topic {
     /// Its id within `frame`, where it has one.
     #[must_use]
@@ -297,6 +317,12 @@ impl Topic {
 }
 
 impl Within {
+    /// Whether it is of nothing.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.end <= self.first
+    }
+
     fn of<T>(self, all: &[T]) -> &[T] {
         all.get(index(self.first)..index(self.end)).unwrap_or_default()
     }

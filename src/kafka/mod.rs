@@ -60,6 +60,8 @@ pub struct Api {
     pub flexible_from: i16,
     /// Who deals with it.
     pub handling: Handling,
+    /// Whether it deletes or changes what cannot be put back: who is refused is told by which policy.
+    pub is_dangerous: bool,
     /// What its request needs, in the order in which Kafka asks.
     pub needs: &'static [Need],
     /// What its response shows, and needs.

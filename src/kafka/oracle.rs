@@ -10,11 +10,14 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 use crate::kafka::Exchange;
 use crate::kafka::samples::Direction;
 
+/// The oracle was made for an older Kafka.
+const NO_TYPE: &str = "no type for this key";
+
 /// Whether the oracle has this version; it was made for another release of Kafka.
 pub(in crate::kafka) fn knows(exchange: &Exchange) -> bool {
     let unsupported = "specified version not supported by this message type";
     let empty = round_trip(exchange, Direction::Request, &[]);
-    !empty.is_err_and(|error| error == unsupported)
+    !empty.is_err_and(|error| error == unsupported || error == NO_TYPE)
 }
 
 /// Decodes a body and encodes it again; an error where it does not read to the end.
@@ -30,7 +33,7 @@ pub(in crate::kafka) fn round_trip(
             match (exchange.api.key, direction) {
                 $(($key, Request) => again::<$request>(body, version),
                   ($key, Response) => again::<$response>(body, version),)*
-                (key, _) => Err(format!("no type for key {key}")),
+                _ => Err(NO_TYPE.to_owned()),
             }
         };
     }
@@ -78,6 +81,36 @@ pub(in crate::kafka) fn round_trip(
         61 DescribeProducersRequest DescribeProducersResponse,
         68 ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse,
         69 ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse,
+        27 WriteTxnMarkersRequest WriteTxnMarkersResponse,
+        33 AlterConfigsRequest AlterConfigsResponse,
+        34 AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse,
+        35 DescribeLogDirsRequest DescribeLogDirsResponse,
+        43 ElectLeadersRequest ElectLeadersResponse,
+        44 IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
+        45 AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse,
+        48 DescribeClientQuotasRequest DescribeClientQuotasResponse,
+        49 AlterClientQuotasRequest AlterClientQuotasResponse,
+        55 DescribeQuorumRequest DescribeQuorumResponse,
+        57 UpdateFeaturesRequest UpdateFeaturesResponse,
+        64 UnregisterBrokerRequest UnregisterBrokerResponse,
+        65 DescribeTransactionsRequest DescribeTransactionsResponse,
+        66 ListTransactionsRequest ListTransactionsResponse,
+        74 ListConfigResourcesRequest ListConfigResourcesResponse,
+        75 DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse,
+        76 ShareGroupHeartbeatRequest ShareGroupHeartbeatResponse,
+        77 ShareGroupDescribeRequest ShareGroupDescribeResponse,
+        80 AddRaftVoterRequest AddRaftVoterResponse,
+        81 RemoveRaftVoterRequest RemoveRaftVoterResponse,
+        83 InitializeShareGroupStateRequest InitializeShareGroupStateResponse,
+        84 ReadShareGroupStateRequest ReadShareGroupStateResponse,
+        85 WriteShareGroupStateRequest WriteShareGroupStateResponse,
+        86 DeleteShareGroupStateRequest DeleteShareGroupStateResponse,
+        87 ReadShareGroupStateSummaryRequest ReadShareGroupStateSummaryResponse,
+        90 DescribeShareGroupOffsetsRequest DescribeShareGroupOffsetsResponse,
+        91 AlterShareGroupOffsetsRequest AlterShareGroupOffsetsResponse,
+        78 ShareFetchRequest ShareFetchResponse,
+        79 ShareAcknowledgeRequest ShareAcknowledgeResponse,
+        92 DeleteShareGroupOffsetsRequest DeleteShareGroupOffsetsResponse,
     }
 }
 

@@ -209,6 +209,7 @@ impl Compiler {
                     });
                 }
             }
+            Kind::Numbers(size) => self.ops.push(Op::Fixed { nullable, element_size: size }),
             Kind::Int32s(List::Plain) => self.ops.push(Op::Fixed { nullable, element_size: 4 }),
             Kind::Int32s(list) => self.array(list, nullable, 4, |compiler, _| {
                 compiler.ops.push(Op::Int32(Slot::PartitionIndex));
@@ -314,7 +315,7 @@ fn fixed_size(kind: Kind) -> Option<usize> {
 
 fn scope_of(list: List) -> Scope {
     match list {
-        List::Plain => Scope::Plain,
+        List::Plain | List::Echoed | List::Patterns | List::CreatedSettings => Scope::Plain,
         List::Topics
         | List::ForgottenTopics
         | List::SubscribedTopics
@@ -325,7 +326,7 @@ fn scope_of(list: List) -> Scope {
         List::Groups => Scope::Group,
         List::Keys => Scope::Key,
         List::Endpoints => Scope::Endpoint,
-        List::Members | List::Transactions => Scope::Member,
+        List::Members | List::Transactions | List::Settings => Scope::Member,
     }
 }
 
@@ -372,6 +373,7 @@ fn slot_of(scope: Scope, meaning: Meaning) -> Slot {
             | M::GroupInstanceId
             | M::TopicRegex
             | M::ProtocolType
+            | M::Setting
             | M::MemberMetadata
             | M::MemberAssignment,
         ) => Slot::Message(meaning),

@@ -41,6 +41,8 @@ pub enum RefuseError {
 #[derive(Debug, Default)]
 pub struct Refusals {
     text: String,
+    /// What is said again as it was said.
+    echoed: Vec<u8>,
     elements: Vec<Refused>,
     partitions: Vec<(i32, ErrorCode)>,
 }
@@ -73,6 +75,7 @@ struct Refused {
     name: Option<Within>,
     id: [u8; 16],
     key_kind: i8,
+    echoed: Within,
     code: ErrorCode,
     message: Option<Within>,
     partitions: Within,
@@ -125,7 +128,8 @@ pub fn whole(
         refusals.group(name, outcome);
     }
     for key in &found.keys {
-        refusals.key(key.kind, key.name.text(frame).unwrap_or_default(), outcome);
+        let name = key.name.text(frame).unwrap_or_default();
+        refusals.key(key.kind, name, key.echoed(found, frame), outcome);
     }
     refusals.answer(exchange, correlation_id, outcome)
 }
@@ -171,6 +175,7 @@ impl Refusals {
     /// Forgets everything, keeping memory.
     pub fn clear(&mut self) {
         self.text.clear();
+        self.echoed.clear();
         self.elements.clear();
         self.partitions.clear();
     }
@@ -214,12 +219,17 @@ impl Refusals {
         self.element(Named::Group, None, Some(name), [0; 16], outcome);
     }
 
-    /// Notes a key whose coordinator is looked for, or a resource with configuration, which has a kind.
-    pub fn key(&mut self, kind: Option<i8>, name: &str, outcome: Outcome<'_>) {
+    /// Notes a key whose coordinator is looked for, a resource with configuration, which has a kind, or an entity with
+    /// quotas, which has no one name: it is said again as it was said.
+    pub fn key(&mut self, kind: Option<i8>, name: &str, echoed: &[u8], outcome: Outcome<'_>) {
         let name = self.keep(name);
+        let first = u32::try_from(self.echoed.len()).unwrap_or(u32::MAX);
+        self.echoed.extend_from_slice(echoed);
+        let end = u32::try_from(self.echoed.len()).unwrap_or(u32::MAX);
         self.element(Named::Key, None, Some(name), [0; 16], outcome);
         if let Some(element) = self.elements.last_mut() {
             element.key_kind = kind.unwrap_or_default();
+            element.echoed = Within { first, end };
         }
     }
 
@@ -305,8 +315,18 @@ impl Refusals {
         let first = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let partitions = Within { first, end: first };
         let code = outcome.code;
-        let key_kind = 0;
-        self.elements.push(Refused { kind, group, name, id, key_kind, code, message, partitions });
+        let (key_kind, echoed) = (0, Within::default());
+        self.elements.push(Refused {
+            kind,
+            group,
+            name,
+            id,
+            key_kind,
+            echoed,
+            code,
+            message,
+            partitions,
+        });
     }
 
     fn keep(&mut self, text: &str) -> Within {
@@ -420,7 +440,7 @@ impl<'a> Writer<'a> {
                 self.structure(out, fields, Around::Other);
             }
             Kind::Array(list, fields) => self.array(out, list, fields, around, null),
-            Kind::Int32s(_) | Kind::Strings(_) => {
+            Kind::Int32s(_) | Kind::Numbers(_) | Kind::Strings(_) => {
                 put_count(out, self.form, if null { None } else { Some(0) });
             }
         }
@@ -502,6 +522,11 @@ impl<'a> Writer<'a> {
                 let groups = self.refusals.named(Named::Group).map(Around::Element);
                 let allowed = self.allowed_groups().into_iter().map(Around::AllowedGroup);
                 self.elements(out, fields, groups.chain(allowed));
+            }
+            (List::Echoed, Around::Element(element)) if !element.echoed.is_empty() => {
+                let Within { first, end } = element.echoed;
+                let said = self.refusals.echoed.get(index(first)..index(end));
+                out.extend_from_slice(said.unwrap_or_default());
             }
             (List::Endpoints | List::Keys, Around::Message) => {
                 self.elements(out, fields, self.refusals.named(Named::Key).map(Around::Element));

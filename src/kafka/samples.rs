@@ -296,6 +296,12 @@ fn value(field: &Field, exchange: &Exchange, random: &mut Random, tagged: bool) 
                 |random: &mut Random| Node::Number { size: 4, value: small(random), meaning };
             array(list, (0..count).map(|_| element(random)).collect())
         }
+        Kind::Numbers(size) => {
+            let meaning = Meaning::Nothing;
+            let element =
+                |random: &mut Random| Node::Number { size, value: small(random), meaning };
+            array(List::Plain, (0..count).map(|_| element(random)).collect())
+        }
         Kind::Strings(list) => {
             let meaning = match list {
                 List::Groups => Meaning::GroupId,
@@ -338,7 +344,7 @@ fn collect(node: &Node, inside: Option<List>, named: &mut Named) {
         }
         Node::Text { text, meaning } => match (meaning, inside) {
             (Meaning::TopicName, _) => named.topics.last_mut().unwrap().name.clone_from(text),
-            (Meaning::GroupId, _) => named.groups.push(text.clone().unwrap()),
+            (Meaning::GroupId, _) => named.groups.push(text.clone().unwrap_or_default()),
             (Meaning::Key, None) => named.keys.push(text.clone().unwrap()),
             (Meaning::Key, Some(List::Keys)) => {
                 *named.keys.last_mut().unwrap() = text.clone().unwrap_or_default();

@@ -7,8 +7,9 @@ use sluicegate_actors::vocabulary::Action;
 
 use crate::kafka::error_code::ErrorCode;
 use crate::kafka::schema::{
-    List, Versions, configs, consumer_groups as consumer, credentials, fetch, group_admin, groups,
-    login, metadata, offsets, produce, topic_admin, transactions,
+    List, Versions, cluster_admin, configs, consumer_groups as consumer, credentials, fetch,
+    group_admin, groups, login, metadata, offsets, produce, share_groups, share_state,
+    streams_groups, topic_admin, transactions,
 };
 use crate::kafka::{Api, Handling, Need, Refusal, Subject, When};
 
@@ -19,7 +20,7 @@ pub const API_VERSIONS_KEY: i16 = 18;
 pub const METADATA_KEY: i16 = 3;
 
 /// Every API, by key.
-pub static APIS: [Api; 43] = [
+pub static APIS: [Api; 75] = [
     Api {
         carried: Versions::new(3, 13),
         needs: &[
@@ -97,7 +98,10 @@ pub static APIS: [Api; 43] = [
             need(Subject::GroupKeys, Action::Describe, EACH_GROUP).when(When::KeyType(0)),
             need(Subject::TransactionalKeys, Action::Describe, EACH_TRANSACTIONAL)
                 .when(When::KeyType(1)),
-            need(Subject::Cluster, Action::ClusterAction, WHOLE_CLUSTER).when(When::KeyType(2)),
+            // Before version 6 a broker knows no such key.
+            need(Subject::Cluster, Action::ClusterAction, WHOLE_CLUSTER)
+                .when(When::KeyType(2))
+                .within(6, i16::MAX),
         ],
         ..row(
             10,
@@ -177,9 +181,6 @@ pub static APIS: [Api; 43] = [
         )
     },
     Api {
-        // From version 5 on the answer tells the new topic's configuration, which is a right of its own.
-        offered: Versions::new(2, 4),
-        carried: Versions::new(2, 4),
         needs: &[need(TOPICS, Action::Create, EACH_TOPIC).or(Subject::Cluster, Action::Create)],
         texts: &[(ErrorCode::TOPIC_AUTHORIZATION_FAILED, "Authorization failed.")],
         ..row(
@@ -192,6 +193,7 @@ pub static APIS: [Api; 43] = [
         )
     },
     Api {
+        is_dangerous: true,
         needs: &[
             need(TOPICS, Action::Describe, EACH_TOPIC),
             need(TOPICS, Action::Delete, EACH_TOPIC),
@@ -207,6 +209,7 @@ pub static APIS: [Api; 43] = [
         )
     },
     Api {
+        is_dangerous: true,
         needs: &[need(TOPICS, Action::Delete, EACH_TOPIC)],
         ..row(
             21,
@@ -251,11 +254,10 @@ pub static APIS: [Api; 43] = [
         )
     },
     Api {
-        // From version 4 on it is spoken between brokers only.
-        offered: Versions::new(0, 3),
-        carried: Versions::new(0, 3),
         needs: &[
-            need(Subject::TransactionalId, Action::Write, WHOLE_TRANSACTIONAL),
+            // From version 4 on it is spoken between brokers.
+            need(Subject::Cluster, Action::ClusterAction, WHOLE_CLUSTER).within(4, i16::MAX),
+            need(Subject::TransactionalId, Action::Write, WHOLE_TRANSACTIONAL).within(0, 3),
             need(
                 TOPICS,
                 Action::Write,
@@ -263,7 +265,8 @@ pub static APIS: [Api; 43] = [
                     ErrorCode::TOPIC_AUTHORIZATION_FAILED,
                     ErrorCode::OPERATION_NOT_ATTEMPTED,
                 ),
-            ),
+            )
+            .within(0, 3),
         ],
         ..row(
             24,
@@ -299,6 +302,14 @@ pub static APIS: [Api; 43] = [
             transactions::END_TXN_RESPONSE,
         )
     },
+    never(
+        27,
+        "WriteTxnMarkers",
+        (1, 2),
+        1,
+        cluster_admin::WRITE_TXN_MARKERS_REQUEST,
+        cluster_admin::WRITE_TXN_MARKERS_RESPONSE,
+    ),
     Api {
         needs: &[
             need(Subject::TransactionalId, Action::Write, WHOLE_TRANSACTIONAL),
@@ -351,6 +362,40 @@ pub static APIS: [Api; 43] = [
         )
     },
     Api {
+        is_dangerous: true,
+        needs: &[need(Subject::Configured, Action::AlterConfigs, EACH_TOPIC)],
+        texts: TEXTS,
+        ..row(
+            33,
+            "AlterConfigs",
+            (0, 2),
+            2,
+            configs::ALTER_CONFIGS_REQUEST,
+            configs::ALTER_CONFIGS_RESPONSE,
+        )
+    },
+    never(
+        34,
+        "AlterReplicaLogDirs",
+        (1, 2),
+        2,
+        cluster_admin::ALTER_REPLICA_LOG_DIRS_REQUEST,
+        cluster_admin::ALTER_REPLICA_LOG_DIRS_RESPONSE,
+    ),
+    Api {
+        needs: &[need(Subject::Cluster, Action::Describe, WHOLE_CLUSTER)],
+        shows: &[need(TOPICS, Action::Describe, Refusal::Hide)],
+        repeats: Versions::NONE,
+        ..row(
+            35,
+            "DescribeLogDirs",
+            (1, 5),
+            2,
+            cluster_admin::DESCRIBE_LOG_DIRS_REQUEST,
+            cluster_admin::DESCRIBE_LOG_DIRS_RESPONSE,
+        )
+    },
+    Api {
         handling: Handling::Login,
         ..row(
             36,
@@ -362,6 +407,7 @@ pub static APIS: [Api; 43] = [
         )
     },
     Api {
+        is_dangerous: true,
         needs: &[need(TOPICS, Action::Alter, EACH_TOPIC)],
         ..row(
             37,
@@ -405,6 +451,7 @@ pub static APIS: [Api; 43] = [
         credentials::DESCRIBE_DELEGATION_TOKEN_RESPONSE,
     ),
     Api {
+        is_dangerous: true,
         needs: &[need(Subject::Groups, Action::Delete, EACH_GROUP)],
         ..row(
             42,
@@ -413,6 +460,44 @@ pub static APIS: [Api; 43] = [
             2,
             group_admin::DELETE_GROUPS_REQUEST,
             group_admin::DELETE_GROUPS_RESPONSE,
+        )
+    },
+    Api {
+        is_dangerous: true,
+        needs: &[need(Subject::Cluster, Action::Alter, WHOLE_CLUSTER)],
+        shows: &[need(TOPICS, Action::Describe, Refusal::Hide)],
+        ..row(
+            43,
+            "ElectLeaders",
+            (0, 2),
+            2,
+            cluster_admin::ELECT_LEADERS_REQUEST,
+            cluster_admin::ELECT_LEADERS_RESPONSE,
+        )
+    },
+    Api {
+        is_dangerous: true,
+        needs: &[need(Subject::Configured, Action::AlterConfigs, EACH_TOPIC)],
+        texts: TEXTS,
+        ..row(
+            44,
+            "IncrementalAlterConfigs",
+            (0, 1),
+            1,
+            configs::INCREMENTAL_ALTER_CONFIGS_REQUEST,
+            configs::INCREMENTAL_ALTER_CONFIGS_RESPONSE,
+        )
+    },
+    Api {
+        is_dangerous: true,
+        needs: &[need(Subject::Cluster, Action::Alter, WHOLE_CLUSTER)],
+        ..row(
+            45,
+            "AlterPartitionReassignments",
+            (0, 1),
+            0,
+            cluster_admin::ALTER_PARTITION_REASSIGNMENTS_REQUEST,
+            cluster_admin::ALTER_PARTITION_REASSIGNMENTS_RESPONSE,
         )
     },
     Api {
@@ -428,6 +513,7 @@ pub static APIS: [Api; 43] = [
         )
     },
     Api {
+        is_dangerous: true,
         needs: &[
             need(Subject::Groups, Action::Delete, WHOLE_GROUP),
             need(TOPICS, Action::Read, EACH_TOPIC),
@@ -440,6 +526,29 @@ pub static APIS: [Api; 43] = [
             i16::MAX,
             group_admin::OFFSET_DELETE_REQUEST,
             group_admin::OFFSET_DELETE_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[need(Subject::Cluster, Action::DescribeConfigs, WHOLE_CLUSTER)],
+        ..row(
+            48,
+            "DescribeClientQuotas",
+            (0, 1),
+            1,
+            cluster_admin::DESCRIBE_CLIENT_QUOTAS_REQUEST,
+            cluster_admin::DESCRIBE_CLIENT_QUOTAS_RESPONSE,
+        )
+    },
+    Api {
+        is_dangerous: true,
+        needs: &[need(Subject::Cluster, Action::AlterConfigs, WHOLE_CLUSTER)],
+        ..row(
+            49,
+            "AlterClientQuotas",
+            (0, 1),
+            1,
+            cluster_admin::ALTER_CLIENT_QUOTAS_REQUEST,
+            cluster_admin::ALTER_CLIENT_QUOTAS_RESPONSE,
         )
     },
     never(
@@ -457,6 +566,26 @@ pub static APIS: [Api; 43] = [
         0,
         credentials::ALTER_USER_SCRAM_CREDENTIALS_REQUEST,
         credentials::ALTER_USER_SCRAM_CREDENTIALS_RESPONSE,
+    ),
+    Api {
+        needs: &[need(Subject::Cluster, Action::Describe, WHOLE_CLUSTER)],
+        repeats: Versions::NONE,
+        ..row(
+            55,
+            "DescribeQuorum",
+            (0, 2),
+            0,
+            cluster_admin::DESCRIBE_QUORUM_REQUEST,
+            cluster_admin::DESCRIBE_QUORUM_RESPONSE,
+        )
+    },
+    never(
+        57,
+        "UpdateFeatures",
+        (0, 2),
+        0,
+        cluster_admin::UPDATE_FEATURES_REQUEST,
+        cluster_admin::UPDATE_FEATURES_RESPONSE,
     ),
     row(
         60,
@@ -476,6 +605,37 @@ pub static APIS: [Api; 43] = [
             0,
             topic_admin::DESCRIBE_PRODUCERS_REQUEST,
             topic_admin::DESCRIBE_PRODUCERS_RESPONSE,
+        )
+    },
+    never(
+        64,
+        "UnregisterBroker",
+        (0, 0),
+        0,
+        cluster_admin::UNREGISTER_BROKER_REQUEST,
+        cluster_admin::UNREGISTER_BROKER_RESPONSE,
+    ),
+    Api {
+        needs: &[need(Subject::TransactionalKeys, Action::Describe, EACH_TRANSACTIONAL)],
+        shows: &[need(TOPICS, Action::Describe, Refusal::Hide)],
+        ..row(
+            65,
+            "DescribeTransactions",
+            (0, 0),
+            0,
+            transactions::DESCRIBE_TRANSACTIONS_REQUEST,
+            transactions::DESCRIBE_TRANSACTIONS_RESPONSE,
+        )
+    },
+    Api {
+        shows: &[need(Subject::TransactionalKeys, Action::Describe, Refusal::Hide)],
+        ..row(
+            66,
+            "ListTransactions",
+            (0, 2),
+            0,
+            transactions::LIST_TRANSACTIONS_REQUEST,
+            transactions::LIST_TRANSACTIONS_RESPONSE,
         )
     },
     Api {
@@ -515,6 +675,238 @@ pub static APIS: [Api; 43] = [
             consumer::CONSUMER_GROUP_DESCRIBE_RESPONSE,
         )
     },
+    Api {
+        needs: &[need(Subject::Cluster, Action::DescribeConfigs, WHOLE_CLUSTER)],
+        shows: &[need(Subject::Configured, Action::DescribeConfigs, Refusal::Hide)],
+        ..row(
+            74,
+            "ListConfigResources",
+            (0, 1),
+            0,
+            configs::LIST_CONFIG_RESOURCES_REQUEST,
+            configs::LIST_CONFIG_RESOURCES_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[need(TOPICS, Action::Describe, EACH_TOPIC)],
+        shows: &[need(TOPICS, Action::Describe, Refusal::Hide)],
+        ..row(
+            75,
+            "DescribeTopicPartitions",
+            (0, 0),
+            0,
+            metadata::DESCRIBE_TOPIC_PARTITIONS_REQUEST,
+            metadata::DESCRIBE_TOPIC_PARTITIONS_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(Subject::Groups, Action::Read, WHOLE_GROUP),
+            need(
+                Subject::Topics(List::SubscribedTopics),
+                Action::Describe,
+                Refusal::Whole(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+            ),
+        ],
+        shows: &[need(Subject::Topics(List::AssignedTopics), Action::Describe, Refusal::Hide)],
+        ..row(
+            76,
+            "ShareGroupHeartbeat",
+            (1, 1),
+            0,
+            share_groups::SHARE_GROUP_HEARTBEAT_REQUEST,
+            share_groups::SHARE_GROUP_HEARTBEAT_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[need(Subject::Groups, Action::Describe, EACH_GROUP)],
+        shows: &[
+            need(Subject::Topics(List::SubscribedTopics), Action::Describe, EACH_TOPIC),
+            need(Subject::Topics(List::AssignedTopics), Action::Describe, EACH_TOPIC),
+        ],
+        ..row(
+            77,
+            "ShareGroupDescribe",
+            (1, 1),
+            0,
+            share_groups::SHARE_GROUP_DESCRIBE_REQUEST,
+            share_groups::SHARE_GROUP_DESCRIBE_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(Subject::Groups, Action::Read, WHOLE_GROUP),
+            need(TOPICS, Action::Read, EACH_TOPIC),
+        ],
+        repeats: Versions::NONE,
+        ..row(
+            78,
+            "ShareFetch",
+            (1, 2),
+            0,
+            share_groups::SHARE_FETCH_REQUEST,
+            share_groups::SHARE_FETCH_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(Subject::Groups, Action::Read, WHOLE_GROUP),
+            need(TOPICS, Action::Read, EACH_TOPIC),
+        ],
+        shows: &[need(TOPICS, Action::Read, Refusal::Hide)],
+        repeats: Versions::NONE,
+        ..row(
+            79,
+            "ShareAcknowledge",
+            (1, 2),
+            0,
+            share_groups::SHARE_ACKNOWLEDGE_REQUEST,
+            share_groups::SHARE_ACKNOWLEDGE_RESPONSE,
+        )
+    },
+    never(
+        80,
+        "AddRaftVoter",
+        (0, 1),
+        0,
+        cluster_admin::ADD_RAFT_VOTER_REQUEST,
+        cluster_admin::ADD_RAFT_VOTER_RESPONSE,
+    ),
+    never(
+        81,
+        "RemoveRaftVoter",
+        (0, 0),
+        0,
+        cluster_admin::REMOVE_RAFT_VOTER_REQUEST,
+        cluster_admin::REMOVE_RAFT_VOTER_RESPONSE,
+    ),
+    never(
+        83,
+        "InitializeShareGroupState",
+        (0, 0),
+        0,
+        share_state::INITIALIZE_SHARE_GROUP_STATE_REQUEST,
+        share_state::INITIALIZE_SHARE_GROUP_STATE_RESPONSE,
+    ),
+    never(
+        84,
+        "ReadShareGroupState",
+        (0, 0),
+        0,
+        share_state::READ_SHARE_GROUP_STATE_REQUEST,
+        share_state::READ_SHARE_GROUP_STATE_RESPONSE,
+    ),
+    never(
+        85,
+        "WriteShareGroupState",
+        (0, 1),
+        0,
+        share_state::WRITE_SHARE_GROUP_STATE_REQUEST,
+        share_state::WRITE_SHARE_GROUP_STATE_RESPONSE,
+    ),
+    never(
+        86,
+        "DeleteShareGroupState",
+        (0, 0),
+        0,
+        share_state::DELETE_SHARE_GROUP_STATE_REQUEST,
+        share_state::DELETE_SHARE_GROUP_STATE_RESPONSE,
+    ),
+    never(
+        87,
+        "ReadShareGroupStateSummary",
+        (0, 1),
+        0,
+        share_state::READ_SHARE_GROUP_STATE_SUMMARY_REQUEST,
+        share_state::READ_SHARE_GROUP_STATE_SUMMARY_RESPONSE,
+    ),
+    Api {
+        needs: &[
+            need(Subject::Groups, Action::Read, WHOLE_GROUP),
+            need(
+                Subject::Topics(List::SubscribedTopics),
+                Action::Describe,
+                Refusal::Whole(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+            ),
+            need(TOPICS, Action::Describe, Refusal::Whole(ErrorCode::TOPIC_AUTHORIZATION_FAILED)),
+            // Topics that the application needs and that are not there are made for it.
+            need(TOPICS, Action::Create, Refusal::Whole(ErrorCode::TOPIC_AUTHORIZATION_FAILED))
+                .when(When::AutoCreate)
+                .or(Subject::Cluster, Action::Create),
+        ],
+        shows: &[need(Subject::Topics(List::AssignedTopics), Action::Describe, Refusal::Hide)],
+        repeats: Versions::NONE,
+        ..row(
+            88,
+            "StreamsGroupHeartbeat",
+            (0, 0),
+            0,
+            streams_groups::STREAMS_GROUP_HEARTBEAT_REQUEST,
+            streams_groups::STREAMS_GROUP_HEARTBEAT_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[need(Subject::Groups, Action::Describe, EACH_GROUP)],
+        shows: &[need(Subject::Topics(List::SubscribedTopics), Action::Describe, EACH_TOPIC)],
+        ..row(
+            89,
+            "StreamsGroupDescribe",
+            (0, 0),
+            0,
+            streams_groups::STREAMS_GROUP_DESCRIBE_REQUEST,
+            streams_groups::STREAMS_GROUP_DESCRIBE_RESPONSE,
+        )
+    },
+    Api {
+        needs: &[
+            need(Subject::Groups, Action::Describe, EACH_GROUP),
+            need(TOPICS, Action::Describe, EACH_TOPIC),
+        ],
+        shows: &[need(TOPICS, Action::Describe, Refusal::Hide)],
+        texts: TEXTS,
+        ..row(
+            90,
+            "DescribeShareGroupOffsets",
+            (0, 1),
+            0,
+            share_groups::DESCRIBE_SHARE_GROUP_OFFSETS_REQUEST,
+            share_groups::DESCRIBE_SHARE_GROUP_OFFSETS_RESPONSE,
+        )
+    },
+    Api {
+        is_dangerous: true,
+        needs: &[
+            need(Subject::Groups, Action::Read, WHOLE_GROUP),
+            need(TOPICS, Action::Read, EACH_TOPIC),
+        ],
+        texts: TEXTS,
+        repeats: Versions::NONE,
+        ..row(
+            91,
+            "AlterShareGroupOffsets",
+            (0, 0),
+            0,
+            share_groups::ALTER_SHARE_GROUP_OFFSETS_REQUEST,
+            share_groups::ALTER_SHARE_GROUP_OFFSETS_RESPONSE,
+        )
+    },
+    Api {
+        is_dangerous: true,
+        needs: &[
+            need(Subject::Groups, Action::Delete, WHOLE_GROUP),
+            need(TOPICS, Action::Read, EACH_TOPIC),
+        ],
+        texts: TEXTS,
+        repeats: Versions::NONE,
+        ..row(
+            92,
+            "DeleteShareGroupOffsets",
+            (0, 0),
+            0,
+            share_groups::DELETE_SHARE_GROUP_OFFSETS_REQUEST,
+            share_groups::DELETE_SHARE_GROUP_OFFSETS_RESPONSE,
+        )
+    },
 ];
 
 const fn row(
@@ -534,6 +926,7 @@ const fn row(
         carried: versions,
         flexible_from,
         handling: Handling::Enforce,
+        is_dangerous: false,
         needs: &[],
         shows: &[],
         repeats: Versions::ALL,

@@ -14,7 +14,9 @@ pub fn advertise(listener: &Listener, found: &Found, edits: &mut Edits) {
             hide(endpoint, edits);
             continue;
         }
-        match listener.broker_ports.port(endpoint.node) {
+        // Where it is not said whose an address is, there is none to put in its place.
+        let port = listener.broker_ports.port(endpoint.node).filter(|_| endpoint.node_at != 0);
+        match port {
             Some(port) => {
                 edits.set_string(&endpoint.host, Some(&listener.advertised_host));
                 edits.set_int32(endpoint.port_at, i32::from(port));

@@ -4,12 +4,15 @@ use crate::kafka::found::{Found, ListSpan, Topic};
 use crate::kafka::table::METADATA_KEY;
 use crate::kafka::{Exchange, List};
 use crate::path::tally::Tally;
+use crate::path::{paging, share};
 
 /// The topics and partitions that went to the broker, in their order; kept and cleared from one request to the next.
 #[derive(Debug, Default)]
 pub struct Asked {
     /// Whether the request named anything: what names nothing, or all, limits nothing.
     is_limited: bool,
+    /// Whether all that it named was cut, in a version in which what is left asks for all.
+    asks_too_much: bool,
     names: String,
     topics: Vec<AskedTopic>,
     partitions: Vec<i32>,
@@ -46,13 +49,23 @@ impl Asked {
     pub fn note(&mut self, exchange: &Exchange, frame: &[u8], found: &Found, tally: &Tally) {
         self.clear();
         let mut lists = found.lists.iter().filter(|span| span.list == List::Topics).peekable();
-        let is_old_metadata = exchange.api.key == METADATA_KEY && exchange.version == 0;
-        // Metadata v0 has no null: there an empty list means all.
-        let means_all = |span: &ListSpan| span.null || (is_old_metadata && span.count == 0);
-        if lists.peek().is_none() || lists.any(means_all) {
+        // Metadata v0 and DescribeTopicPartitions have no null: there an empty list means all.
+        let has_no_null = match exchange.api.key {
+            METADATA_KEY => exchange.version == 0,
+            key => key == paging::KEY,
+        };
+        let means_all = |span: &ListSpan| span.null || (has_no_null && span.count == 0);
+        // What a share session holds was asked for by earlier requests of it.
+        let is_limited = lists.peek().is_some() && !share::is_in_session(exchange);
+        if !is_limited || lists.any(means_all) {
             return;
         }
         self.is_limited = true;
+        let has_all_cut = found.topics.iter().all(|topic| tally.is_cut(topic.element));
+        self.asks_too_much = has_no_null && has_all_cut;
+        if self.asks_too_much {
+            return;
+        }
         for topic in found.topics.iter().filter(|topic| found.list_of(topic) == List::Topics) {
             if tally.is_cut(topic.element) {
                 continue;
@@ -74,10 +87,17 @@ impl Asked {
 
     fn clear(&mut self) {
         self.is_limited = false;
+        self.asks_too_much = false;
         self.names.clear();
         self.topics.clear();
         self.partitions.clear();
         self.next = 0;
+    }
+
+    /// Whether none of a response's topics was asked for.
+    #[must_use]
+    pub fn asks_too_much(&self) -> bool {
+        self.asks_too_much
     }
 
     /// Each topic with its partitions; `None` where the request named nothing, or all.
@@ -108,7 +128,7 @@ impl Asked {
     ///
     /// As [`Asked::check`].
     pub fn check_topic(&mut self, key: TopicKey<'_>) -> Result<usize, String> {
-        if !self.is_limited {
+        if !self.is_limited || self.asks_too_much {
             return Ok(0);
         }
         let index = self.find(key).ok_or("it tells of a topic that was not asked for")?;

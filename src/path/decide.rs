@@ -17,8 +17,10 @@ use crate::kafka::found::{Found, Group, Partition, Topic};
 use crate::kafka::refuse::{Outcome, Refusals};
 use crate::kafka::{self, ErrorCode, Exchange, List, Meaning, Need, Refusal, Subject, When, batch};
 use crate::path::hold;
+use crate::path::paging;
 use crate::path::sequence::HeldSequences;
-use crate::path::tally::{Tally, Wanted, producer_of};
+use crate::path::share::{self, ShareSessions};
+use crate::path::tally::{self, Tally, Wanted, producer_of};
 
 /// What a connection decides with; swapped between requests.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub struct Judge {
     cache: DecisionCache,
     /// Batches that were refused while policy held them.
     sequences: HeldSequences,
+    pub(super) shares: ShareSessions,
 }
 
 /// One request that is being decided.
@@ -50,6 +53,8 @@ pub struct Case<'a> {
     pub now: UnixMillis,
     /// Whether ids and names that are not known were looked up already.
     pub looked_up: bool,
+    /// Settings of topics that may be changed.
+    pub alterable: &'a [String],
     /// What the client is told of its tickets, once it has asked for an approval.
     pub ticket: Option<&'a str>,
 }
@@ -97,7 +102,13 @@ impl Judge {
     pub fn new(parts: &Parts) -> Self {
         let parts = (Arc::clone(&parts.policy), Arc::clone(&parts.approval));
         let policy = Arc::new(parts.0.with_grants(Arc::clone(&parts.1)));
-        Self { policy, parts, cache: DecisionCache::new(), sequences: HeldSequences::default() }
+        Self {
+            policy,
+            parts,
+            cache: DecisionCache::new(),
+            sequences: HeldSequences::default(),
+            shares: ShareSessions::default(),
+        }
     }
 
     /// Decides by these parts from now on.
@@ -145,8 +156,16 @@ impl Judge {
 
     /// Decides a request, need by need.
     pub fn rule(&mut self, case: &Case<'_>, notes: &mut Notes<'_>) -> Ruling {
-        let mut ruling = Ruling::Forward;
         let mut cuts = Cuts::default();
+        let first = match case.exchange.api.key {
+            paging::KEY => self.page(case, notes),
+            share::FETCH | share::ACKNOWLEDGE => self.in_share_session(case),
+            _ => Ruling::Forward,
+        };
+        let mut ruling = match first {
+            Ruling::Forward | Ruling::ForwardRest => first,
+            other => return other,
+        };
         for need in case.exchange.api.needs {
             if !need.versions.contains(case.exchange.version) || !case.applies(need.when) {
                 continue;
@@ -238,43 +257,6 @@ impl Judge {
                 }
                 Refusal::Hide => return Ruling::Nothing,
             }
-        }
-        ruling
-    }
-
-    fn keys(&mut self, case: &Case<'_>, need: &Need, notes: &mut Notes<'_>) -> Ruling {
-        let mut ruling = Ruling::Forward;
-        for key in &case.found.keys {
-            let name = key.name.text(case.frame).unwrap_or_default();
-            let resource = match (need.subject, key.kind) {
-                (Subject::GroupKeys, _) => Resource::ConsumerGroup(name),
-                (Subject::Configured, kind) => match kind.and_then(|kind| configured(kind, name)) {
-                    Some(resource) => resource,
-                    None => return Ruling::Refuse(ErrorCode::INVALID_REQUEST),
-                },
-                _ => Resource::TransactionalId(name),
-            };
-            let decision = self.ask(need.action, resource, case.now);
-            notes.tally.decided(Wanted { resource, action: need.action }, decision);
-            if decision.verdict == Verdict::Allow {
-                continue;
-            }
-            let (Refusal::Element(code) | Refusal::Whole(code) | Refusal::AllOrNothing(code, _)) =
-                need.refusal
-            else {
-                return Ruling::Nothing;
-            };
-            if key.element.is_empty() {
-                return Ruling::Refuse(code);
-            }
-            let code = if need.subject == Subject::Configured { denied(resource) } else { code };
-            notes.tally.answered(code);
-            notes.refusals.key(key.kind, name, Outcome { code, message: None });
-            if let Some(list) = case.found.list(List::Keys) {
-                notes.edits.remove(&list, key.element);
-                notes.tally.cut(key.element);
-            }
-            ruling = Ruling::ForwardRest;
         }
         ruling
     }
@@ -392,6 +374,7 @@ impl Judge {
         let holds = notes.tally.hold_count();
         let decision = self.ask(need.action, resource, case.now);
         notes.tally.decided(Wanted { resource, action: need.action }, decision);
+        let reason;
         let outcome = match (&decision.verdict, need.refusal) {
             (Verdict::Allow, _) => return self.admitted(case, topic, name, notes),
             (Verdict::Hold { .. }, _) if hold::is_transparent(case.exchange) => {
@@ -410,7 +393,10 @@ impl Judge {
             }
             (Verdict::Deny, Refusal::Element(code) | Refusal::AllOrNothing(code, _)) => {
                 cuts.denied = true;
-                case.denied(topic, code)
+                // Who asks by an id is not told the name.
+                let is_named = topic.name(case.frame).is_some();
+                reason = case.reason(need.action, resource, decision).filter(|_| is_named);
+                case.denied(topic, code, reason.as_deref())
             }
         };
         notes.tally.answered(outcome.code);
@@ -537,14 +523,27 @@ impl<'a> Case<'a> {
 
     /// A denied topic: by id in Metadata, denied and unknown look alike, because Kafka's two answers tell which ids
     /// exist.
-    fn denied(&self, topic: &Topic, code: ErrorCode) -> Outcome<'static> {
+    fn denied<'t>(&self, topic: &Topic, code: ErrorCode, reason: Option<&'t str>) -> Outcome<'t> {
         let by_id = topic.name(self.frame).is_none();
         let code = if by_id && self.exchange.api.key == kafka::table::METADATA_KEY {
             ErrorCode::UNKNOWN_TOPIC_ID
         } else {
             code
         };
-        Outcome { code, message: None }
+        Outcome { code, message: reason }
+    }
+
+    /// Which policies refuse what cannot be undone, as a text; of other APIs Kafka's own text is told, where it has one.
+    pub(super) fn reason(
+        &self,
+        action: Action,
+        resource: Resource<'_>,
+        decision: &Decision,
+    ) -> Option<String> {
+        if !self.exchange.api.is_dangerous || decision.verdict != Verdict::Deny {
+            return None;
+        }
+        Some(tally::reason(action, resource, &decision.policies))
     }
 
     fn cut_topic(&self, topic: &Topic, outcome: Outcome<'_>, notes: &mut Notes<'_>) -> Ruling {
@@ -552,7 +551,7 @@ impl<'a> Case<'a> {
         self.hide(topic, notes)
     }
 
-    fn hide(&self, topic: &Topic, notes: &mut Notes<'_>) -> Ruling {
+    pub(super) fn hide(&self, topic: &Topic, notes: &mut Notes<'_>) -> Ruling {
         if let Some(list) = self.found.lists.get(kafka::wire::index(topic.list)) {
             notes.edits.remove(list, topic.element);
             notes.tally.cut(topic.element);
@@ -598,8 +597,7 @@ impl<'a> Case<'a> {
         group.is_some_and(|group| !group.element.is_empty() && notes.tally.is_cut(group.element))
     }
 
-    /// Whether nothing is left of what the request named. Metadata tells of brokers beside its topics, so a broker must
-    /// answer it all the same.
+    /// Whether nothing is left of what the request named, and so nobody has to be asked.
     fn is_emptied(&self, notes: &Notes<'_>) -> bool {
         let topics = self.found.topics.iter();
         let topics = topics.filter(|topic| {
@@ -607,29 +605,17 @@ impl<'a> Case<'a> {
         });
         let groups = self.found.groups.iter().filter(|group| !group.element.is_empty());
         let named = topics.count() + groups.count() + self.found.keys.len();
-        self.exchange.api.key != kafka::table::METADATA_KEY && notes.tally.cut_count() == named
+        !GO_ON_EMPTY.contains(&self.exchange.api.key)
+            && named > 0
+            && notes.tally.cut_count() == named
     }
 }
 
-/// A resource with configuration, by Kafka's number of its kind: those of brokers, their loggers and clients' metrics are
-/// the cluster's.
-fn configured(kind: i8, name: &str) -> Option<Resource<'_>> {
-    match kind {
-        2 => Some(Resource::Topic(name)),
-        4 | 8 | 16 => Some(Resource::Cluster),
-        32 => Some(Resource::ConsumerGroup(name)),
-        _ => None,
-    }
-}
-
-/// Kafka's code for a resource that may not be touched.
-fn denied(resource: Resource<'_>) -> ErrorCode {
-    match resource {
-        Resource::Topic(_) | Resource::Partition { .. } => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
-        Resource::ConsumerGroup(_) => ErrorCode::GROUP_AUTHORIZATION_FAILED,
-        _ => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
-    }
-}
+/// APIs that a broker must answer even where nothing is left of what they named: Metadata tells of brokers beside its topics,
+/// a share session counts its requests, and AlterShareGroupOffsets looks for the group first.
+const GO_ON_EMPTY: [i16; 4] =
+    [kafka::table::METADATA_KEY, share::FETCH, share::ACKNOWLEDGE, ALTER_SHARE_GROUP_OFFSETS];
+const ALTER_SHARE_GROUP_OFFSETS: i16 = 91;
 
 const TOPIC_OPERATIONS: &[(Action, u32)] = &[
     (Action::Read, 3),

@@ -5,7 +5,7 @@ use sluicegate_actors::vocabulary::{Action, Resource, UnixMillis, Verdict};
 
 use crate::cluster::ClusterSnapshot;
 use crate::kafka::edit::Edits;
-use crate::kafka::found::{Found, Partition, Span, Text, Topic};
+use crate::kafka::found::{Found, ListSpan, Partition, Span, Text, Topic};
 use crate::kafka::refuse::{Outcome, Refusals, TopicRef};
 use crate::kafka::subscription::{self, Shown, Told};
 use crate::kafka::{self, ErrorCode, Exchange, List, Meaning, Need, Refusal, Subject};
@@ -31,6 +31,10 @@ pub struct Filter<'a> {
     pub refusals: &'a mut Option<Refusals>,
     /// Where cuts are noted.
     pub edits: &'a mut Edits,
+    /// Whether none of its topics was asked for.
+    pub is_unasked: bool,
+    /// Elements that are taken out: nothing inside of them is changed.
+    pub hidden: Vec<Span>,
     /// Partitions that are taken out: they are not delivered, and not recorded as if they were.
     pub withheld: &'a mut Vec<Span>,
 }
@@ -45,11 +49,14 @@ impl<'a> Filter<'a> {
             match need.subject {
                 Subject::Topics(list) => self.shown_topics(need, list),
                 Subject::Groups => self.shown_groups(need),
+                Subject::TransactionalKeys | Subject::Configured => self.shown_keys(need),
                 _ => {}
             }
         }
+        self.hidden.sort_unstable_by_key(|span| span.start);
         self.members();
-        if self.exchange.api.key == hold::FETCH {
+        self.created_topics();
+        if hold::delivers(self.exchange) {
             for topic in &self.found.topics {
                 self.revoked(topic);
             }
@@ -58,9 +65,18 @@ impl<'a> Filter<'a> {
     }
 
     fn shown_topics(&mut self, need: &Need, list: List) {
+        if self.is_unasked {
+            if let Some(list) = self.found.list(list) {
+                self.edits.remove_all(&list);
+            }
+            return;
+        }
         let mut refused_groups = Vec::new();
         for topic in self.found.topics.iter().filter(|topic| self.found.list_of(topic) == list) {
-            if topic.error == ErrorCode::UNKNOWN_TOPIC_ID {
+            let is_nameless = self.name(topic).is_none_or(str::is_empty);
+            if topic.error == ErrorCode::UNKNOWN_TOPIC_ID
+                || (topic.error != ErrorCode::NONE && is_nameless)
+            {
                 continue;
             }
             let allowed = self.name(topic).is_some_and(|name| {
@@ -93,7 +109,7 @@ impl<'a> Filter<'a> {
         for group in &self.found.groups {
             let name = group.name.text(self.frame).unwrap_or_default();
             if !self.judge.allows(need.action, Resource::ConsumerGroup(name), self.now) {
-                self.edits.remove(&list, group.element);
+                self.take(&list, group.element);
             }
         }
     }
@@ -104,6 +120,9 @@ impl<'a> Filter<'a> {
         // Members of one group stand together, so that a group's kind is looked for once.
         let mut group = None;
         for blob in &self.found.blobs {
+            if self.is_hidden(blob.place.at) {
+                continue;
+            }
             let told = match blob.meaning {
                 Meaning::MemberMetadata => Told::Subscription,
                 Meaning::MemberAssignment => Told::Assignment,
@@ -144,7 +163,7 @@ impl<'a> Filter<'a> {
         let Some(group) = self.found.groups.get(kafka::wire::index(index)) else { return };
         let Some(list) = self.found.list(List::Groups) else { return };
         let name = group.name.text(self.frame).unwrap_or_default().to_owned();
-        self.edits.remove(&list, group.element);
+        self.take(&list, group.element);
         let refusals = self.refusals.get_or_insert_default();
         refusals.group(&name, Outcome { code, message: None });
     }
@@ -207,6 +226,7 @@ impl<'a> Filter<'a> {
     fn operations(&mut self) {
         for topic in &self.found.topics {
             if topic.operations_at != 0
+                && !self.is_hidden(topic.operations_at)
                 && let Some(name) = self.name(topic)
             {
                 let bits = self.judge.operations(Resource::Topic(name), self.now);
@@ -215,6 +235,7 @@ impl<'a> Filter<'a> {
         }
         for group in &self.found.groups {
             if group.operations_at != 0
+                && !self.is_hidden(group.operations_at)
                 && let Some(name) = group.name.text(self.frame)
             {
                 let bits = self.judge.operations(Resource::ConsumerGroup(name), self.now);
@@ -235,9 +256,22 @@ impl<'a> Filter<'a> {
         }
     }
 
+    /// Takes an element out of the response.
+    fn take(&mut self, list: &ListSpan, element: Span) {
+        self.edits.remove(list, element);
+        self.hidden.push(element);
+    }
+
+    /// Whether what stands there is taken out; to be asked once `hidden` is in order.
+    fn is_hidden(&self, at: u32) -> bool {
+        let after = self.hidden.partition_point(|span| span.start <= at);
+        let before = after.checked_sub(1).and_then(|index| self.hidden.get(index));
+        before.is_some_and(|span| at < span.end)
+    }
+
     fn cut(&mut self, topic: &Topic) {
         if let Some(list) = self.found.lists.get(kafka::wire::index(topic.list)) {
-            self.edits.remove(list, topic.element);
+            self.take(list, topic.element);
         }
     }
 

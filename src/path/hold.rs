@@ -7,12 +7,19 @@ use sluicegate_actors::session::SessionFacts;
 use crate::kafka::refuse::Outcome;
 use crate::kafka::{ErrorCode, Exchange};
 use crate::limits;
+use crate::path::share;
 use crate::path::tally::Tally;
 
 /// Fetch's key.
 pub const FETCH: i16 = 1;
 /// Produce's key.
 pub const PRODUCE: i16 = 0;
+
+/// Whether an API's answers carry records to the client.
+#[must_use]
+pub fn delivers(exchange: &Exchange) -> bool {
+    matches!(exchange.api.key, FETCH | share::FETCH)
+}
 
 /// APIs that go on while the topic itself is on hold: they move no record, and refusing them would make clients throw.
 ///

@@ -15,11 +15,14 @@ mod entries;
 pub mod filter;
 pub mod frame;
 pub mod hold;
+mod keys;
 pub mod mask;
 pub mod masking;
+mod paging;
 pub mod reach;
 pub mod record;
 pub mod sequence;
+pub mod share;
 pub mod socket;
 pub mod stream;
 pub mod tally;
@@ -45,7 +48,7 @@ use crate::kafka::edit::{Edits, Piece, Rope};
 use crate::kafka::found::{Found, Partition, Span, Topic};
 use crate::kafka::refuse::{self, Outcome, Refusals};
 use crate::kafka::walk::{self, RequestHeader};
-use crate::kafka::{self, ErrorCode, Exchange, Handling, Meaning, batch};
+use crate::kafka::{self, ErrorCode, Exchange, Handling, List, Meaning, batch};
 use crate::limits;
 use crate::path::asked::Asked;
 use crate::path::decide::{Case, Judge, Notes, Ruling};
@@ -318,7 +321,7 @@ impl Path {
     ///
     /// [`Ended`]: the response cannot be read.
     pub fn mask_jobs(&self, expected: &Expected, frame: &[u8]) -> Result<Vec<Job>, Ended> {
-        if expected.exchange.api.key != hold::FETCH {
+        if !hold::delivers(expected.exchange) {
             return Ok(Vec::new());
         }
         self.refresh()?;
@@ -390,11 +393,15 @@ impl Path {
             now: clock::wall(),
             refusals: &mut expected.refusals,
             edits: &mut work.edits,
+            hidden: Vec::new(),
+            is_unasked: expected.asked.asks_too_much(),
             withheld: &mut work.withheld,
         };
         filter.apply();
         drop(judge);
-        if let Some(refusals) = &expected.refusals {
+        // An answer that fails as a whole has nothing beside.
+        let failed = work.found.number(Meaning::ErrorCode).is_some_and(|code| code.value != 0);
+        if let Some(refusals) = expected.refusals.as_ref().filter(|_| !failed) {
             refusals
                 .merge(exchange, frame, &work.found, &mut work.edits)
                 .map_err(|error| unusable(error.to_string()))?;
@@ -426,6 +433,13 @@ impl Path {
             .and_then(|listener| self.shard.shared.clusters.get(&listener.cluster))
             .map(|view| view.load())
             .ok_or_else(|| Ended::BrokerUnusable("no cluster".to_owned()))
+    }
+
+    /// Settings of topics that may be changed.
+    fn alterable(&self) -> &[String] {
+        let clusters = &self.shard.shared.config.clusters;
+        let cluster = self.listener().and_then(|listener| clusters.get(&listener.cluster));
+        cluster.map(|cluster| cluster.alterable_topic_configs.as_slice()).unwrap_or_default()
     }
 
     fn listener(&self) -> Option<&crate::config::Listener> {
@@ -487,6 +501,7 @@ impl Path {
             is_transactional,
             now: clock::wall(),
             looked_up: attempt.looked_up,
+            alterable: self.alterable(),
             ticket: attempt.ticket.as_deref(),
         };
         let mut notes =
@@ -559,8 +574,7 @@ const SESSIONLESS: i32 = -1;
 const REGEX_TEXT: &str = "the gateway takes no regular expression: subscribe to topics by name";
 
 /// What is told of an API that nobody gets.
-const NEVER_TEXT: &str =
-    "not through the gateway: logins and rights at the brokers are the gateway's alone";
+const NEVER_TEXT: &str = "not through the gateway: what brokers are told of logins, rights and themselves is not for clients";
 
 /// Nothing is wrong with the whole.
 const OK: Outcome<'static> = Outcome { code: ErrorCode::NONE, message: None };
@@ -573,7 +587,8 @@ fn never(exchange: &Exchange, frame: &[u8], found: &Found) -> Option<ErrorCode> 
         return Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     let regex = found.text(Meaning::TopicRegex).filter(|regex| !regex.bytes(frame).is_empty());
-    if regex.is_some() {
+    let mut patterns = found.lists.iter().filter(|list| list.list == List::Patterns);
+    if regex.is_some() || patterns.any(|list| list.count > 0) {
         return Some(ErrorCode::INVALID_REGULAR_EXPRESSION);
     }
     let session = found.number(Meaning::SessionId)?;
@@ -602,9 +617,11 @@ fn refusal(
 ) -> Bytes {
     match ruling {
         Ruling::Refuse(code) => {
+            let reason = exchange.api.is_dangerous.then(|| work.tally.reason()).flatten();
             let message = match exchange.api.handling {
                 Handling::Never => Some(NEVER_TEXT),
-                _ => (code == ErrorCode::INVALID_REGULAR_EXPRESSION).then_some(REGEX_TEXT),
+                _ if code == ErrorCode::INVALID_REGULAR_EXPRESSION => Some(REGEX_TEXT),
+                _ => reason.as_deref(),
             };
             let outcome = Outcome { code, message };
             refuse::whole(exchange, header.correlation_id, frame, &work.found, outcome)

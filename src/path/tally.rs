@@ -80,6 +80,24 @@ pub fn producer_of(summary: &Summary) -> Producer {
     Producer { id, epoch, sequence }
 }
 
+/// Which policies refuse something, as a text for clients.
+#[must_use]
+pub fn reason(action: Action, resource: Resource<'_>, policies: &[Arc<str>]) -> String {
+    let action = action.name();
+    let on = match resource {
+        Resource::Topic(name) => format!("topic `{name}`"),
+        Resource::Partition { topic, index } => format!("partition {index} of topic `{topic}`"),
+        Resource::ConsumerGroup(name) => format!("group `{name}`"),
+        Resource::TransactionalId(name) => format!("transactional id `{name}`"),
+        Resource::Cluster => "the cluster".to_owned(),
+    };
+    if policies.is_empty() {
+        return format!("No policy permits {action} on {on}.");
+    }
+    let names: Vec<String> = policies.iter().map(|policy| format!("`{policy}`")).collect();
+    format!("Policy {} forbids {action} on {on}.", names.join(", "))
+}
+
 impl Batches {
     /// What is recorded of the record batches in `bytes` bytes; without a summary they hold no whole batch.
     #[must_use]
@@ -157,6 +175,14 @@ impl Tally {
     /// Notes that nothing waits beyond the first `count` holds: what held them is not needed.
     pub fn forget_holds(&mut self, count: usize) {
         self.holds.truncate(count);
+    }
+
+    /// Which policies refused the last resource that was denied.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        let item = self.items.iter().rev().find(|item| item.outcome == Outcome::Deny)?;
+        let policies = item.policies.as_deref().unwrap_or_default();
+        Some(reason(item.action?, self.resource(item), policies))
     }
 
     /// What waits for an approval: on which resource, for what, by which rules, and how long a grant would last.

@@ -8,6 +8,7 @@ pub(crate) mod fixtures;
 pub mod problem;
 pub mod rule;
 pub mod schema;
+mod shadow;
 pub mod slice;
 pub mod snapshot;
 

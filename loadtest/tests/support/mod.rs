@@ -1,6 +1,8 @@
 //! The stage on which the end-to-end tests play: real Kafka, the gateway, tokens, and real clients.
 
 pub mod clients;
+pub mod counting;
+pub mod definitions;
 pub mod front;
 pub mod gateway;
 pub mod healthy;

@@ -122,8 +122,10 @@ proptest! {
             let (expected, body) = frame(exchange, direction, &tree);
             let what = (exchange.api.name, exchange.version);
             prop_assert_eq!(&edited[..], &expected[..], "{:?}", what);
-            let again = oracle::round_trip(exchange, direction, &edited[body..]);
-            prop_assert_eq!(again.as_deref(), Ok(&edited[body..]));
+            if oracle::knows(exchange) {
+                let again = oracle::round_trip(exchange, direction, &edited[body..]);
+                prop_assert_eq!(again.as_deref(), Ok(&edited[body..]));
+            }
         }
     }
 }

@@ -352,7 +352,7 @@ fn refused_groups_and_keys_join_the_brokers_response() {
 
     let coordinators = exchange(10, 4).unwrap();
     let mut refusals = Refusals::default();
-    refusals.key(None, "x", denied(ErrorCode::GROUP_AUTHORIZATION_FAILED));
+    refusals.key(None, "x", &[], denied(ErrorCode::GROUP_AUTHORIZATION_FAILED));
     let there = Coordinator::default().with_key(StrBytes::from_static_str("y"));
     let response = FindCoordinatorResponse::default().with_coordinators(vec![there]);
     let bytes = merged(coordinators, &refusals, &response).unwrap();

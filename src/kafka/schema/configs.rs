@@ -49,3 +49,80 @@ pub(in crate::kafka) static DESCRIBE_CONFIGS_RESPONSE: &[Field] = &[
         ],
     ),
 ];
+
+/// AlterConfigsRequest.
+pub(in crate::kafka) static ALTER_CONFIGS_REQUEST: &[Field] = &[
+    array(
+        "Resources",
+        Keys,
+        &[
+            int8("ResourceType").is(KeyType),
+            string("ResourceName").is(Key),
+            array("Configs", Settings, &[string("Name").is(Setting), string("Value").nullable(0)]),
+        ],
+    ),
+    boolean("ValidateOnly"),
+];
+
+/// AlterConfigsResponse.
+pub(in crate::kafka) static ALTER_CONFIGS_RESPONSE: &[Field] = &[
+    int32("ThrottleTimeMs").is(ThrottleTimeMs),
+    array(
+        "Responses",
+        Keys,
+        &[
+            int16("ErrorCode").is(ErrorCode),
+            string("ErrorMessage").nullable(0).null().is(ErrorMessage),
+            int8("ResourceType").is(KeyType),
+            string("ResourceName").is(Key),
+        ],
+    ),
+];
+
+/// IncrementalAlterConfigsRequest.
+pub(in crate::kafka) static INCREMENTAL_ALTER_CONFIGS_REQUEST: &[Field] = &[
+    array(
+        "Resources",
+        Keys,
+        &[
+            int8("ResourceType").is(KeyType),
+            string("ResourceName").is(Key),
+            array(
+                "Configs",
+                Settings,
+                &[string("Name").is(Setting), int8("ConfigOperation"), string("Value").nullable(0)],
+            ),
+        ],
+    ),
+    boolean("ValidateOnly"),
+];
+
+/// IncrementalAlterConfigsResponse.
+pub(in crate::kafka) static INCREMENTAL_ALTER_CONFIGS_RESPONSE: &[Field] = &[
+    int32("ThrottleTimeMs").is(ThrottleTimeMs),
+    array(
+        "Responses",
+        Keys,
+        &[
+            int16("ErrorCode").is(ErrorCode),
+            string("ErrorMessage").nullable(0).null().is(ErrorMessage),
+            int8("ResourceType").is(KeyType),
+            string("ResourceName").is(Key),
+        ],
+    ),
+];
+
+/// ListConfigResourcesRequest.
+pub(in crate::kafka) static LIST_CONFIG_RESOURCES_REQUEST: &[Field] =
+    &[numbers("ResourceTypes", 1).from(1)];
+
+/// ListConfigResourcesResponse.
+pub(in crate::kafka) static LIST_CONFIG_RESOURCES_RESPONSE: &[Field] = &[
+    int32("ThrottleTimeMs").is(ThrottleTimeMs),
+    int16("ErrorCode").is(ErrorCode),
+    array(
+        "ConfigResources",
+        Keys,
+        &[string("ResourceName").is(Key), int8("ResourceType").from(1).int(16).is(KeyType)],
+    ),
+];

@@ -93,3 +93,51 @@ pub(in crate::kafka) static DESCRIBE_CLUSTER_RESPONSE: &[Field] = &[
     ),
     int32("ClusterAuthorizedOperations").int(OPERATIONS_UNKNOWN).is(AuthorizedOperations),
 ];
+
+/// DescribeTopicPartitionsRequest.
+pub(in crate::kafka) static DESCRIBE_TOPIC_PARTITIONS_REQUEST: &[Field] = &[
+    array("Topics", Topics, &[string("Name").is(TopicName)]),
+    int32("ResponsePartitionLimit"),
+    structure(
+        "Cursor",
+        &[string("TopicName").is(CursorTopic), int32("PartitionIndex").is(CursorPartition)],
+    )
+    .nullable(0),
+];
+
+/// DescribeTopicPartitionsResponse.
+pub(in crate::kafka) static DESCRIBE_TOPIC_PARTITIONS_RESPONSE: &[Field] = &[
+    int32("ThrottleTimeMs").is(ThrottleTimeMs),
+    array(
+        "Topics",
+        Topics,
+        &[
+            int16("ErrorCode").is(ErrorCode),
+            string("Name").nullable(0).is(TopicName),
+            uuid("TopicId").is(TopicId),
+            boolean("IsInternal"),
+            array(
+                "Partitions",
+                Partitions,
+                &[
+                    int16("ErrorCode").is(ErrorCode),
+                    int32("PartitionIndex").is(PartitionIndex),
+                    int32("LeaderId"),
+                    int32("LeaderEpoch").int(-1),
+                    int32s("ReplicaNodes", Plain),
+                    int32s("IsrNodes", Plain),
+                    int32s("EligibleLeaderReplicas", Plain).nullable(0).null(),
+                    int32s("LastKnownElr", Plain).nullable(0).null(),
+                    int32s("OfflineReplicas", Plain),
+                ],
+            ),
+            int32("TopicAuthorizedOperations").int(OPERATIONS_UNKNOWN).is(AuthorizedOperations),
+        ],
+    ),
+    structure(
+        "NextCursor",
+        &[string("TopicName").is(CursorTopic), int32("PartitionIndex").is(CursorPartition)],
+    )
+    .nullable(0)
+    .null(),
+];

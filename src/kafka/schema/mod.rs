@@ -6,6 +6,7 @@
 //! refuses puts there. Everything else (compact lengths, tag sections) follows from the version at
 //! which a message became flexible.
 
+pub(super) mod cluster_admin;
 pub(super) mod configs;
 pub(super) mod consumer_groups;
 pub(super) mod credentials;
@@ -16,6 +17,9 @@ pub(super) mod login;
 pub(super) mod metadata;
 pub(super) mod offsets;
 pub(super) mod produce;
+pub(super) mod share_groups;
+pub(super) mod share_state;
+pub(super) mod streams_groups;
 pub(super) mod topic_admin;
 pub(super) mod transactions;
 
@@ -85,6 +89,8 @@ pub enum Kind {
     Array(List, &'static [Field]),
     /// A count and 32-bit integers.
     Int32s(List),
+    /// A count and numbers of so many bytes each, without meaning.
+    Numbers(usize),
     /// A count and strings.
     Strings(List),
 }
@@ -111,7 +117,7 @@ pub enum List {
     /// Consumer groups.
     Groups,
     /// Names whose kind stands beside them or in the message: coordinators' keys that are looked for (group or transactional
-    /// ids), resources with configuration.
+    /// ids), resources with configuration; also entities with quotas, which have no one name.
     Keys,
     /// Brokers, with host and port.
     Endpoints,
@@ -119,6 +125,14 @@ pub enum List {
     Members,
     /// Transactions of several producers.
     Transactions,
+    /// Settings of the resource around them.
+    Settings,
+    /// What an answer says again as the request said it, byte for byte.
+    Echoed,
+    /// Regular expressions over topics.
+    Patterns,
+    /// The configuration of a topic that was made.
+    CreatedSettings,
 }
 
 /// What a field means to the gateway; the structure around it says of what.
@@ -179,6 +193,10 @@ pub enum Meaning {
     SessionLifetimeMs,
     SoftwareName,
     SoftwareVersion,
+    CursorTopic,
+    CursorPartition,
+    Setting,
+    ShareSessionEpoch,
 }
 
 /// What an answer that refuses puts into a field.
@@ -313,6 +331,14 @@ const fn int64(name: &'static str) -> Field {
     Field::new(name, Kind::Int64)
 }
 
+const fn uint16(name: &'static str) -> Field {
+    Field::new(name, Kind::Uint16)
+}
+
+const fn float64(name: &'static str) -> Field {
+    Field::new(name, Kind::Float64)
+}
+
 const fn uuid(name: &'static str) -> Field {
     Field::new(name, Kind::Uuid)
 }
@@ -339,6 +365,10 @@ const fn array(name: &'static str, list: List, fields: &'static [Field]) -> Fiel
 
 const fn int32s(name: &'static str, list: List) -> Field {
     Field::new(name, Kind::Int32s(list))
+}
+
+const fn numbers(name: &'static str, size: usize) -> Field {
+    Field::new(name, Kind::Numbers(size))
 }
 
 const fn strings(name: &'static str, list: List) -> Field {

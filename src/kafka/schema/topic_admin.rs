@@ -36,7 +36,7 @@ pub(in crate::kafka) static CREATE_TOPICS_RESPONSE: &[Field] = &[
             int16("ReplicationFactor").from(5).int(-1),
             array(
                 "Configs",
-                Plain,
+                CreatedSettings,
                 &[
                     string("Name").from(5),
                     string("Value").from(5).nullable(5),

@@ -170,3 +170,50 @@ pub(in crate::kafka) static TXN_OFFSET_COMMIT_RESPONSE: &[Field] = &[
         ],
     ),
 ];
+
+/// DescribeTransactionsRequest.
+pub(in crate::kafka) static DESCRIBE_TRANSACTIONS_REQUEST: &[Field] =
+    &[strings("TransactionalIds", Keys)];
+
+/// DescribeTransactionsResponse.
+pub(in crate::kafka) static DESCRIBE_TRANSACTIONS_RESPONSE: &[Field] = &[
+    int32("ThrottleTimeMs").is(ThrottleTimeMs),
+    array(
+        "TransactionStates",
+        Keys,
+        &[
+            int16("ErrorCode").is(ErrorCode),
+            string("TransactionalId").is(Key),
+            string("TransactionState"),
+            int32("TransactionTimeoutMs"),
+            int64("TransactionStartTimeMs"),
+            int64("ProducerId"),
+            int16("ProducerEpoch"),
+            array(
+                "Topics",
+                Topics,
+                &[string("Topic").is(TopicName), int32s("Partitions", Partitions)],
+            ),
+        ],
+    ),
+];
+
+/// ListTransactionsRequest.
+pub(in crate::kafka) static LIST_TRANSACTIONS_REQUEST: &[Field] = &[
+    strings("StateFilters", Plain),
+    numbers("ProducerIdFilters", 8),
+    int64("DurationFilter").from(1),
+    string("TransactionalIdPattern").from(2).nullable(2),
+];
+
+/// ListTransactionsResponse.
+pub(in crate::kafka) static LIST_TRANSACTIONS_RESPONSE: &[Field] = &[
+    int32("ThrottleTimeMs").is(ThrottleTimeMs),
+    int16("ErrorCode").is(ErrorCode),
+    strings("UnknownStateFilters", Plain),
+    array(
+        "TransactionStates",
+        Keys,
+        &[string("TransactionalId").is(Key), int64("ProducerId"), string("TransactionState")],
+    ),
+];

@@ -23,7 +23,7 @@ use crate::kafka::found::Found;
 use crate::kafka::wire::{Form, Reader, WireError};
 use crate::kafka::{self, Versions, walk};
 use crate::path::upstream::{Upstream, UpstreamError};
-use crate::{clock, limits};
+use crate::{clock, limits, probe};
 
 /// A topic's id.
 pub type TopicId = [u8; 16];
@@ -165,7 +165,10 @@ impl ClusterTask {
         let mut warned: Option<String> = None;
         loop {
             match self.connect_and_look(cluster).await {
-                Ok(upstream) => return Some(upstream),
+                Ok(upstream) => {
+                    self.probe(cluster).await;
+                    return Some(upstream);
+                }
                 Err(error) => {
                     let text = error.to_string();
                     if warned.as_ref() != Some(&text) {
@@ -178,6 +181,27 @@ impl ClusterTask {
                     }
                     sleep(limits::CLUSTER_REFRESH_ASKED_MIN).await;
                 }
+            }
+        }
+    }
+
+    /// Says what the gateway's own logins could do at the brokers and should not.
+    async fn probe(&self, cluster: &Cluster) {
+        let Some(address) = self.view.load().brokers.values().next().copied() else { return };
+        for credential in &cluster.credentials {
+            let (cluster, login) = (&self.view.name, credential.login.name());
+            match probe::login(address, &credential.login).await {
+                Ok(rights) => {
+                    for right in rights {
+                        tracing::warn!(
+                            cluster,
+                            login,
+                            right,
+                            "the brokers let the gateway do what it should not"
+                        );
+                    }
+                }
+                Err(error) => tracing::warn!(cluster, login, %error, "a login cannot be tried"),
             }
         }
     }
@@ -429,7 +453,7 @@ fn skip_tags(reader: &mut Reader<'_>) -> Result<(), WireError> {
 }
 
 /// The body behind a correlation id, as the whole frame that the walker reads.
-fn reframed(body: &[u8]) -> Vec<u8> {
+pub(crate) fn reframed(body: &[u8]) -> Vec<u8> {
     let length = i32::try_from(body.len().saturating_add(4)).unwrap_or(i32::MAX);
     let mut frame = Vec::with_capacity(body.len().saturating_add(8));
     frame.extend_from_slice(&length.to_be_bytes());

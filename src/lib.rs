@@ -31,6 +31,7 @@ pub mod life;
 pub mod limits;
 pub mod login;
 pub mod path;
+pub mod probe;
 pub mod shard;
 pub mod store;
 pub mod tls;

@@ -95,6 +95,12 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(1);
 /// Client addresses that a listener with limits per address keeps in mind, some 100 bytes each.
 pub const CLIENT_ADDRESSES_MAX: usize = 65_536;
 
+/// Producer ids whose users are known, of all clusters together, some 100 bytes each.
+pub const PRODUCER_IDS_MAX: usize = 200_000;
+
+/// Producer ids that one connection remembers as its own.
+pub const PRODUCER_IDS_PER_CONNECTION_MAX: usize = 64;
+
 /// Share sessions that one connection may have at a time.
 pub const SHARE_SESSIONS_MAX: usize = 16;
 

@@ -24,6 +24,7 @@ use crate::life::Life;
 use crate::path::Work;
 use crate::path::asked::Asked;
 use crate::path::mask::MaskBuffers;
+use crate::path::producers::ProducerIds;
 use crate::path::reach::Reach;
 use crate::path::record::RecordLog;
 use crate::path::stream::Scratch;
@@ -44,6 +45,8 @@ pub struct Shared {
     pub loads: Vec<Load>,
     /// The door to the actors.
     pub control: Control,
+    /// Whose producer ids are.
+    pub producers: ProducerIds,
     next_connection: AtomicU64,
 }
 
@@ -138,7 +141,8 @@ impl Shared {
         control: Control,
     ) -> Self {
         let loads = (0..config.shards).map(|_| Load::default()).collect();
-        Self { config, clusters, tls, loads, control, next_connection: AtomicU64::new(1) }
+        let (producers, next_connection) = (ProducerIds::default(), AtomicU64::new(1));
+        Self { config, clusters, tls, loads, control, producers, next_connection }
     }
 
     /// The shard with the least of both together: its share of the connections, and its share of the bytes that went

@@ -116,6 +116,7 @@ impl Filler for Filled<'_> {
             "string" if matches!(field.name, "MemberId" | "ProtocolType" | "ProtocolName") => {
                 Fill::Text("AAAAAAAAAAAAAAAAAAAAAQ".to_owned())
             }
+            "string" if field.name == "EntityType" => Fill::Text("user".to_owned()),
             "string" if field.nullable => Fill::Null,
             "string" => Fill::Text(String::new()),
             "bytes" if field.nullable => Fill::Null,
@@ -168,7 +169,12 @@ impl Filled<'_> {
             }
             (_, _, "Resources") => Fill::Elements(self.case.resources.len()),
             (_, _, "Partitions" | "PartitionIndexes") => Fill::Elements(1),
-            (_, _, "Dirs" | "Markers" | "Subtopologies" | "Members") => Fill::Elements(1),
+            (
+                _,
+                _,
+                "Dirs" | "Entries" | "Entity" | "Components" | "Markers" | "Subtopologies"
+                | "Members",
+            ) => Fill::Elements(1),
             _ if field.nullable => Fill::Null,
             _ => Fill::Elements(0),
         }
@@ -380,8 +386,10 @@ const DESCRIBE_SHARE_GROUP_OFFSETS: i16 = 90;
 fn is_known_difference(api: &Api, case: &Case, kafka: &Value, gateway: &Value) -> bool {
     let twice = |names: &[String]| names.iter().collect::<BTreeSet<_>>().len() < names.len();
     let is_twice = |case: &Case| twice(case.topics.as_deref().unwrap_or_default());
-    let replaced =
-        |from: &str, to: &str| kafka.to_string().replace(from, to) == gateway.to_string();
+    let replaced = |from: &str, to: &str| {
+        let told = gateway.to_string();
+        kafka.to_string().replace(from, to) == told
+    };
     match api.key {
         // What may not be seen is what does not exist.
         METADATA if case.by_id => {

@@ -1,9 +1,11 @@
-//! What the policies say, asked of the command line.
+//! What the policies say and what the brokers would allow, asked of the command line.
 
 use serde_json::Value;
 
+use crate::support::PATIENCE;
 use crate::support::front::Front;
 use crate::support::gateway::Setup;
+use crate::support::kafka::{Kind, MODEST_USER, Operation, login_of};
 
 const POLICY: &str = r#"
 @id("read") permit (principal in Group::"analysts", action == Action::"Read", resource in Topic::"payments");
@@ -72,4 +74,28 @@ fn a_decision_is_explained_and_expected_ones_are_tested() {
     let (text, code) = gateway.run(&["check"]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("`may-delete` never permits anything: `no-delete` forbids it"), "{text}");
+}
+
+#[test]
+fn what_the_gateway_s_own_login_should_not_do_is_said_by_name() {
+    // The gateway of the tests logs in as a super user; this one has a few rights.
+    let setup = Setup { broker_login: Some(login_of(MODEST_USER)), ..Setup::default() };
+    let Some(front) = Front::start(Setup::default()) else { return };
+    let gateway = front.gateway();
+    let (text, code) = gateway.run(&["doctor"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("lets `gateway` do what it should not: everything"), "{text}");
+    assert!(gateway.process.await_line("what it should not", PATIENCE).is_some());
+
+    for operation in [Operation::Describe, Operation::ClusterAction] {
+        front.kafka.permit(MODEST_USER, Kind::Cluster, "kafka-cluster", operation);
+    }
+    let front = Front::start(setup).unwrap();
+    let (text, code) = front.gateway().run(&["doctor"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("`modest-gateway` do what it should not: ClusterAction on the cluster"),
+        "{text}"
+    );
+    assert!(!text.contains("Alter on the cluster"), "{text}");
 }

@@ -3,6 +3,7 @@
 pub mod approvals;
 pub mod check;
 pub mod demo;
+pub mod doctor;
 pub mod policy;
 pub mod replay;
 pub mod serve;
@@ -54,6 +55,9 @@ pub enum Command {
     },
     /// Check the configuration, the policies and the machine; exit 1 where something is wrong.
     Check(ConfigFile),
+    /// Check as `check` does, then the brokers: whether they are reached, and what the gateway's own logins could do there
+    /// and should not; exit 1 where something is wrong.
+    Doctor(ConfigFile),
     /// List sessions, or show one, from the record log; beside a running gateway or without one.
     Sessions {
         /// Which.
@@ -190,6 +194,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(file) => serve::run(&file.path()),
         Command::Demo { dir } => demo::run(dir.as_deref()),
         Command::Check(file) => check::run(&file.path()),
+        Command::Doctor(file) => doctor::run(&file.path()),
         Command::Sessions { which: Sessions::List { log, output } } => sessions::list(&log, output),
         Command::Sessions { which: Sessions::Show { session, log, output } } => {
             sessions::show(&log, &session, output)

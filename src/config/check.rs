@@ -139,7 +139,8 @@ fn checked_cluster(
     }
     let alterable_topic_configs = raw
         .alterable_topic_configs
-        .unwrap_or_else(|| ALTERABLE_TOPIC_CONFIGS.map(str::to_owned).to_vec());
+        .unwrap_or_else(|| ALTERABLE_TOPIC_CONFIGS.map(str::to_owned).to_vec())
+        .into();
     Ok(Cluster { bootstrap_servers, credentials, alterable_topic_configs })
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -52,7 +53,7 @@ pub struct Cluster {
     /// The first whose groups match is used; the last one matches everybody.
     pub credentials: Vec<Credential>,
     /// Settings of topics that clients with the right to it may change; of the others nobody may.
-    pub alterable_topic_configs: Vec<String>,
+    pub alterable_topic_configs: Arc<[String]>,
 }
 
 /// A host name or address, and a port.
@@ -85,6 +86,17 @@ pub enum BrokerLogin {
         /// Password; in memory only.
         password: SecretString,
     },
+}
+
+impl BrokerLogin {
+    /// Who it is, for logs; never a secret.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Plaintext => "without a login",
+            Self::SaslPlain { username, .. } => username,
+        }
+    }
 }
 
 /// A listener: one bootstrap address and one port for each broker.

@@ -30,6 +30,7 @@ impl ErrorCode {
     pub const INVALID_REQUEST: Self = Self(42);
     pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: Self = Self(43);
     pub const POLICY_VIOLATION: Self = Self(44);
+    pub const INVALID_PRODUCER_ID_MAPPING: Self = Self(49);
     pub const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Self = Self(53);
     pub const OPERATION_NOT_ATTEMPTED: Self = Self(55);
     pub const KAFKA_STORAGE_ERROR: Self = Self(56);

@@ -19,6 +19,7 @@ mod keys;
 pub mod mask;
 pub mod masking;
 mod paging;
+pub mod producers;
 pub mod reach;
 pub mod record;
 pub mod sequence;
@@ -48,7 +49,7 @@ use crate::kafka::edit::{Edits, Piece, Rope};
 use crate::kafka::found::{Found, Partition, Span, Topic};
 use crate::kafka::refuse::{self, Outcome, Refusals};
 use crate::kafka::walk::{self, RequestHeader};
-use crate::kafka::{self, ErrorCode, Exchange, Handling, List, Meaning, batch};
+use crate::kafka::{self, ErrorCode, Exchange, Handling, List, Meaning};
 use crate::limits;
 use crate::path::asked::Asked;
 use crate::path::decide::{Case, Judge, Notes, Ruling};
@@ -100,6 +101,13 @@ pub struct Path {
     judge: RefCell<Judge>,
     plans: RefCell<Plans>,
     level: Cell<RecordLevel>,
+    /// Settings of topics that may be changed.
+    alterable: Arc<[String]>,
+    /// Who asks, of which cluster.
+    asker: Arc<str>,
+    cluster_name: Arc<str>,
+    /// Producer ids that are known to be the asker's.
+    own_producers: RefCell<Vec<i64>>,
     correlation: Cell<u32>,
 }
 
@@ -193,7 +201,28 @@ impl Path {
         let judge = RefCell::new(Judge::new(&snapshot.parts));
         let level = Cell::new(snapshot.parts.recorder);
         let (plans, correlation) = (RefCell::default(), Cell::new(0));
-        Self { shard, door, trace, session, judge, plans, level, correlation }
+        let config = &shard.shared.config;
+        let listener = config.listeners.get(door.listener);
+        let cluster = listener.and_then(|listener| config.clusters.get(&listener.cluster));
+        let alterable = cluster.map(|it| Arc::clone(&it.alterable_topic_configs));
+        let alterable = alterable.unwrap_or_default();
+        let cluster_name = listener.map_or("", |listener| listener.cluster.as_str()).into();
+        let asker = session.facts().identity.principal().into();
+        let own_producers = RefCell::default();
+        Self {
+            shard,
+            door,
+            trace,
+            session,
+            judge,
+            plans,
+            level,
+            alterable,
+            asker,
+            cluster_name,
+            own_producers,
+            correlation,
+        }
     }
 
     /// The session's snapshot number: it changes with every policy, grant or identity change.
@@ -380,6 +409,9 @@ impl Path {
         work.edits.clear();
         work.withheld.clear();
         expected.asked.check(frame, &work.found).map_err(unusable)?;
+        if let Some(id) = producers::given(exchange, &work.found) {
+            self.shard.shared.producers.give(&self.cluster_name, id, &self.asker);
+        }
         let listener = self.listener().ok_or_else(|| unusable("no listener".to_owned()))?;
         advertise::advertise(listener, &work.found, &mut work.edits);
         let cluster = self.cluster()?;
@@ -435,13 +467,6 @@ impl Path {
             .ok_or_else(|| Ended::BrokerUnusable("no cluster".to_owned()))
     }
 
-    /// Settings of topics that may be changed.
-    fn alterable(&self) -> &[String] {
-        let clusters = &self.shard.shared.config.clusters;
-        let cluster = self.listener().and_then(|listener| clusters.get(&listener.cluster));
-        cluster.map(|cluster| cluster.alterable_topic_configs.as_slice()).unwrap_or_default()
-    }
-
     fn listener(&self) -> Option<&crate::config::Listener> {
         self.shard.shared.config.listeners.get(self.door.listener)
     }
@@ -490,23 +515,42 @@ impl Path {
             return Ok(Ruling::Refuse(code));
         }
         let cluster = self.cluster()?;
-        let Ok(is_transactional) = is_transactional(frame, &work.found) else {
+        let Ok(producers) = producers::survey(frame, &work.found, |id| self.owns(id)) else {
             return Ok(Ruling::Refuse(ErrorCode::CORRUPT_MESSAGE));
         };
+        if producers.strange {
+            return Ok(Ruling::Refuse(ErrorCode::INVALID_PRODUCER_ID_MAPPING));
+        }
         let case = Case {
             exchange,
             frame,
             found: &work.found,
             cluster: &cluster,
-            is_transactional,
+            is_transactional: producers.transactional,
             now: clock::wall(),
             looked_up: attempt.looked_up,
-            alterable: self.alterable(),
+            alterable: &self.alterable,
             ticket: attempt.ticket.as_deref(),
         };
         let mut notes =
             Notes { refusals: &mut work.refusals, edits: &mut work.edits, tally: &mut work.tally };
         Ok(self.judge.borrow_mut().rule(&case, &mut notes))
+    }
+
+    /// Whether a producer id is the asker's.
+    fn owns(&self, id: i64) -> bool {
+        let mut own = self.own_producers.borrow_mut();
+        if own.contains(&id) {
+            return true;
+        }
+        let owns = self.shard.shared.producers.claim(&self.cluster_name, id, &self.asker);
+        if owns {
+            if own.len() >= limits::PRODUCER_IDS_PER_CONNECTION_MAX {
+                own.clear();
+            }
+            own.push(id);
+        }
+        owns
     }
 
     fn expect(
@@ -628,16 +672,6 @@ fn refusal(
         }
         _ => work.refusals.answer(exchange, header.correlation_id, OK),
     }
-}
-
-/// Whether any batch of a produce request is part of a transaction.
-fn is_transactional(frame: &[u8], found: &Found) -> Result<bool, batch::BatchError> {
-    let mut transactional = false;
-    for partition in &found.partitions {
-        let summary = batch::summarise(partition.records.bytes(frame))?;
-        transactional |= summary.is_some_and(|summary| summary.transactional);
-    }
-    Ok(transactional)
 }
 
 /// A topic's name, or its id as text where the name is not known.

@@ -24,12 +24,15 @@ use super::{PATIENCE, START_PATIENCE, free_addresses};
 /// Where a listener that clients must never learn of lives: another loopback address than everything else here.
 pub const HIDDEN_HOST: &str = "127.0.0.2";
 
-/// Who may log in to the broker itself, with `password_of`. The first two pass every check; the last two have only
+/// Who may log in to the broker itself, with `password_of`. The first two pass every check; the others have only
 /// the rights that [`Kafka::permit`] gives them.
-const USERS: [&str; 4] = [GATEWAY_USER, "alice", "bob", "carol"];
+const USERS: [&str; 5] = [GATEWAY_USER, "alice", "bob", "carol", MODEST_USER];
 
 /// The account that the gateway uses.
 pub const GATEWAY_USER: &str = "gateway";
+
+/// An account for a gateway that can do little.
+pub const MODEST_USER: &str = "modest-gateway";
 
 /// A running cluster of one broker, which others may join.
 pub struct Kafka {
@@ -238,6 +241,7 @@ pub enum Operation {
     Delete = 6,
     Alter = 7,
     Describe = 8,
+    ClusterAction = 9,
 }
 
 /// The password of one of the broker's own users.

@@ -85,3 +85,14 @@ fn crc32c(bytes: &[u8]) -> u32 {
 fn the_checksum_is_castagnoli_s() {
     assert_eq!(crc32c(b"123456789"), 0xe306_9283);
 }
+
+/// The same batch from the producer with this id, epoch and first sequence number.
+pub fn numbered(batch: &[u8], id: i64, epoch: i16, sequence: i32) -> Vec<u8> {
+    let mut bytes = batch.to_vec();
+    bytes[43..51].copy_from_slice(&id.to_be_bytes());
+    bytes[51..53].copy_from_slice(&epoch.to_be_bytes());
+    bytes[53..57].copy_from_slice(&sequence.to_be_bytes());
+    let crc = crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}

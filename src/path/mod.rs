@@ -611,6 +611,9 @@ impl Path {
     }
 }
 
+/// APIs in which a member may subscribe by regular expression: heartbeats of consumers' and of streams groups.
+const SUBSCRIBES: [i16; 2] = [68, 88];
+
 /// The session epoch of a fetch outside of any fetch session (KIP-227).
 const SESSIONLESS: i32 = -1;
 
@@ -630,10 +633,12 @@ fn never(exchange: &Exchange, frame: &[u8], found: &Found) -> Option<ErrorCode> 
     if exchange.api.handling == Handling::Never {
         return Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
-    let regex = found.text(Meaning::TopicRegex).filter(|regex| !regex.bytes(frame).is_empty());
-    let mut patterns = found.lists.iter().filter(|list| list.list == List::Patterns);
-    if regex.is_some() || patterns.any(|list| list.count > 0) {
-        return Some(ErrorCode::INVALID_REGULAR_EXPRESSION);
+    if SUBSCRIBES.contains(&exchange.api.key) {
+        let regex = found.text(Meaning::TopicRegex).map(|regex| regex.bytes(frame));
+        let mut patterns = found.lists.iter().filter(|list| list.list == List::Patterns);
+        let has_any =
+            regex.is_some_and(|regex| !regex.is_empty()) || patterns.any(|list| list.count > 0);
+        return has_any.then_some(ErrorCode::INVALID_REGULAR_EXPRESSION);
     }
     let session = found.number(Meaning::SessionId)?;
     (exchange.api.key == hold::FETCH && session.value != 0)

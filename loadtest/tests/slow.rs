@@ -299,7 +299,10 @@ fn end_somehow(front: &Front, cycle: u32) {
             let mut half = TcpStream::connect(broker).unwrap();
             half.write_all(&[0, 0, 0, 50, 0, 18, 0, 3]).unwrap();
             half.shutdown(std::net::Shutdown::Write).unwrap();
-            assert_eq!(half.read(&mut [0]).unwrap(), 0);
+            // Closed, or reset where the gateway ended it before it had read all of that.
+            let end = half.read(&mut [0]);
+            let is_reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+            assert!(end.as_ref().map_or_else(is_reset, |read| *read == 0), "{end:?}");
         }
         2 => {
             let mut connection = front.connect_as(&ALICE);

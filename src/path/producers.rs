@@ -35,7 +35,7 @@ struct Known {
 pub struct Producers {
     /// Whether any batch is part of a transaction.
     pub transactional: bool,
-    /// Whether each is the asker's own.
+    /// Whether any is somebody else's.
     pub strange: bool,
 }
 

@@ -515,7 +515,7 @@ impl Path {
             return Ok(Ruling::Refuse(code));
         }
         let cluster = self.cluster()?;
-        let Ok(producers) = producers::survey(frame, &work.found, |id| self.owns(id)) else {
+        let Ok(producers) = producers::survey(frame, &work.found, |id| self.may_use(id)) else {
             return Ok(Ruling::Refuse(ErrorCode::CORRUPT_MESSAGE));
         };
         if producers.strange {
@@ -534,23 +534,38 @@ impl Path {
         };
         let mut notes =
             Notes { refusals: &mut work.refusals, edits: &mut work.edits, tally: &mut work.tally };
-        Ok(self.judge.borrow_mut().rule(&case, &mut notes))
+        let ruling = self.judge.borrow_mut().rule(&case, &mut notes);
+        let goes_on = matches!(ruling, Ruling::Forward | Ruling::ForwardRest);
+        if goes_on && producers.named && !self.claim_producers(frame, &work.found) {
+            return Ok(Ruling::Refuse(ErrorCode::INVALID_PRODUCER_ID_MAPPING));
+        }
+        Ok(ruling)
     }
 
-    /// Whether a producer id is the asker's.
-    fn owns(&self, id: i64) -> bool {
-        let mut own = self.own_producers.borrow_mut();
-        if own.contains(&id) {
-            return true;
-        }
-        let owns = self.shard.shared.producers.claim(&self.cluster_name, id, &self.asker);
-        if owns {
-            if own.len() >= limits::PRODUCER_IDS_PER_CONNECTION_MAX {
-                own.clear();
+    /// Whether a producer id is the asker's, or nobody's. It is claimed only by a request that goes on: else who may write
+    /// nothing could take ids from those who do.
+    fn may_use(&self, id: i64) -> bool {
+        let is_own = self.own_producers.borrow().contains(&id);
+        is_own || !self.shard.shared.producers.is_anothers(&self.cluster_name, id, &self.asker)
+    }
+
+    /// Makes the producer ids of a request that goes on the asker's own; whether they are.
+    fn claim_producers(&self, frame: &[u8], found: &Found) -> bool {
+        let claimed = producers::survey(frame, found, |id| {
+            let mut own = self.own_producers.borrow_mut();
+            if own.contains(&id) {
+                return true;
             }
-            own.push(id);
-        }
-        owns
+            let is_own = self.shard.shared.producers.claim(&self.cluster_name, id, &self.asker);
+            if is_own {
+                if own.len() >= limits::PRODUCER_IDS_PER_CONNECTION_MAX {
+                    own.clear();
+                }
+                own.push(id);
+            }
+            is_own
+        });
+        claimed.is_ok_and(|producers| !producers.strange)
     }
 
     fn expect(

@@ -35,11 +35,21 @@ struct Known {
 pub struct Producers {
     /// Whether any batch is part of a transaction.
     pub transactional: bool,
+    /// Whether there is any producer id.
+    pub named: bool,
     /// Whether any is somebody else's.
     pub strange: bool,
 }
 
 impl ProducerIds {
+    /// Whether the id is known to be another's.
+    pub fn is_anothers(&self, cluster: &Arc<str>, id: i64, principal: &Arc<str>) -> bool {
+        let key = (Arc::clone(cluster), id);
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = known.recent.get(&key).or_else(|| known.older.get(&key));
+        owner.is_some_and(|owner| owner != principal)
+    }
+
     /// Whether the id is this identity's; it is from now on where it was nobody's.
     pub fn claim(&self, cluster: &Arc<str>, id: i64, principal: &Arc<str>) -> bool {
         let key = (Arc::clone(cluster), id);
@@ -90,13 +100,17 @@ pub fn survey(
     mut owns: impl FnMut(i64) -> bool,
 ) -> Result<Producers, BatchError> {
     let mut producers = Producers::default();
+    let mut note = |producers: &mut Producers, id: i64| {
+        producers.named |= id >= 0;
+        producers.strange |= id >= 0 && !owns(id);
+    };
     if let Some(id) = found.number(Meaning::ProducerId) {
-        producers.strange |= id.value >= 0 && !owns(id.value);
+        note(&mut producers, id.value);
     }
     for partition in &found.partitions {
         let Some(summary) = batch::summarise(partition.records.bytes(frame))? else { continue };
         producers.transactional |= summary.transactional;
-        producers.strange |= summary.producer_id >= 0 && !owns(summary.producer_id);
+        note(&mut producers, summary.producer_id);
     }
     Ok(producers)
 }
@@ -111,6 +125,8 @@ mod tests {
         let [main, other, alice, bob] = ["main", "other", "alice", "bob"].map(Arc::<str>::from);
         assert!(ids.claim(&main, 7, &alice) && ids.claim(&main, 7, &alice));
         assert!(!ids.claim(&main, 7, &bob));
+        assert!(ids.is_anothers(&main, 7, &bob) && !ids.is_anothers(&main, 7, &alice));
+        assert!(!ids.is_anothers(&main, 8, &bob));
         assert!(ids.claim(&other, 7, &bob), "another cluster counts anew");
         ids.give(&main, 7, &bob);
         assert!(ids.claim(&main, 7, &bob) && !ids.claim(&main, 7, &alice));

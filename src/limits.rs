@@ -101,6 +101,15 @@ pub const PRODUCER_IDS_MAX: usize = 200_000;
 /// Producer ids that one connection remembers as its own.
 pub const PRODUCER_IDS_PER_CONNECTION_MAX: usize = 64;
 
+/// Members of groups that subscribe by a regular expression and whose last words are kept, of all clusters together.
+pub const PATTERN_MEMBERS_MAX: usize = 10_000;
+
+/// Bytes of a subscription by a regular expression: the expression, and the names beside it.
+pub const PATTERN_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a compiled regular expression; it lives for one request.
+pub const PATTERN_PROGRAM_BYTES_MAX: usize = 256 * 1024;
+
 /// Share sessions that one connection may have at a time.
 pub const SHARE_SESSIONS_MAX: usize = 16;
 

@@ -24,6 +24,7 @@ use crate::life::Life;
 use crate::path::Work;
 use crate::path::asked::Asked;
 use crate::path::mask::MaskBuffers;
+use crate::path::patterns::Subscriptions;
 use crate::path::producers::ProducerIds;
 use crate::path::reach::Reach;
 use crate::path::record::RecordLog;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub control: Control,
     /// Whose producer ids are.
     pub producers: ProducerIds,
+    /// What members that subscribe by regular expression said.
+    pub subscriptions: Subscriptions,
     next_connection: AtomicU64,
 }
 
@@ -141,8 +144,16 @@ impl Shared {
         control: Control,
     ) -> Self {
         let loads = (0..config.shards).map(|_| Load::default()).collect();
-        let (producers, next_connection) = (ProducerIds::default(), AtomicU64::new(1));
-        Self { config, clusters, tls, loads, control, producers, next_connection }
+        Self {
+            config,
+            clusters,
+            tls,
+            loads,
+            control,
+            producers: ProducerIds::default(),
+            subscriptions: Subscriptions::default(),
+            next_connection: AtomicU64::new(1),
+        }
     }
 
     /// The shard with the least of both together: its share of the connections, and its share of the bytes that went

@@ -33,6 +33,7 @@ mod hostile;
 mod login;
 mod mask;
 mod path;
+mod patterns;
 mod producers;
 mod record;
 mod refuse;

@@ -10,6 +10,7 @@ use kafka_protocol::messages::{
 use sluicegate_loadtest::client::Connection;
 use sluicegate_loadtest::requests::{batch, produce, topic_name};
 
+use crate::refuse::TOPIC_DENIED;
 use crate::support::front::{Front, end_of};
 use crate::support::gateway::Setup;
 use crate::support::records::numbered;
@@ -89,4 +90,32 @@ fn nobody_writes_with_a_stranger_s_producer_id() {
             .partition_error_code,
         0
     );
+}
+
+#[test]
+fn who_may_write_nothing_takes_nobody_s_producer_id() {
+    let policy = "@id(\"all\") permit (principal in Group::\"everything\", action, resource);";
+    let Some(front) = Front::start(Setup { policy: policy.to_owned(), ..Setup::default() }) else {
+        return;
+    };
+    let topic = unique("unclaimed");
+    front.kafka.create_topic(&topic, 1);
+    // An id that this gateway never saw, as after a restart: it is its first user's.
+    let unknown = init(&mut front.kafka.connect(), None);
+    assert_eq!(send(&mut front.connect_as(&BOB), &topic, unknown, 0), TOPIC_DENIED);
+    let mut owner = front.connect_as(&ALICE);
+    assert_eq!(
+        send(&mut owner, &topic, unknown, 0),
+        0,
+        "the id was taken by a request that was refused"
+    );
+    front.gateway().replace_policy("@id(\"all\") permit (principal, action, resource);");
+    let deadline = Instant::now() + PATIENCE;
+    let mut stranger = front.connect_as(&BOB);
+    while send(&mut stranger, &topic, unknown, 1) == TOPIC_DENIED {
+        assert!(Instant::now() < deadline, "the policy does not change");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(send(&mut stranger, &topic, unknown, 1), NOT_YOURS);
+    assert_eq!(send(&mut owner, &topic, unknown, 1), 0);
 }

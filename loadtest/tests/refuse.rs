@@ -28,18 +28,15 @@ use kafka_protocol::messages::{
     MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
     ProducerId, SyncGroupRequest, TransactionalId, TxnOffsetCommitRequest,
 };
-use kafka_protocol::protocol::StrBytes;
 use sluicegate_loadtest::requests::{
     FetchBounds, LIST_OFFSETS_VERSION, METADATA_VERSION, PRODUCE_VERSION, batch, fetch,
     list_offsets, metadata, produce, topic_name,
 };
 
+use crate::support::PATIENCE;
 use crate::support::clients::{FAMILIES, Record};
-use crate::support::front::Front;
-use crate::support::gateway::Setup;
 use crate::support::tokens::BOB;
 use crate::support::world::{World, text};
-use crate::support::{PATIENCE, unique};
 
 /// Kafka's TOPIC_AUTHORIZATION_FAILED.
 pub const TOPIC_DENIED: i16 = 29;
@@ -538,27 +535,4 @@ fn unreadable_batches_are_refused_not_forwarded() {
         world.front.kafka.connect().call(LIST_OFFSETS_VERSION, &list_offsets(&world.open, 0));
     assert_eq!(answer.unwrap().topics[0].partitions[0].offset, 0);
     world.front.connect_as(&BOB).call(METADATA_VERSION, &metadata(None)).unwrap();
-}
-
-#[test]
-fn a_subscription_by_regular_expression_is_refused() {
-    let Some(front) = Front::start(Setup::default()) else { return };
-    let mut connection = front.connect_as(&BOB);
-    let group = unique("by-pattern");
-    let subscribe = |regex: &'static str| {
-        ConsumerGroupHeartbeatRequest::default()
-            .with_group_id(GroupId(StrBytes::from_string(group.clone())))
-            .with_member_id(StrBytes::from_static_str("AAAAAAAAAAAAAAAAAAAAAQ"))
-            .with_rebalance_timeout_ms(5_000)
-            .with_subscribed_topic_names(Some(vec![topic_name("named")]))
-            .with_subscribed_topic_regex(Some(StrBytes::from_static_str(regex)))
-            .with_topic_partitions(Some(Vec::new()))
-    };
-    let answer = connection.call(1, &subscribe(".*")).unwrap();
-    assert_eq!(answer.error_code, 128, "{answer:?}");
-    let text = answer.error_message.as_deref().unwrap_or_default();
-    assert!(text.contains("subscribe to topics by name"), "{answer:?}");
-    // Empty is none: that is how clients say that they subscribe by names.
-    let answer = connection.call(1, &subscribe("")).unwrap();
-    assert_eq!(answer.error_code, 0, "{answer:?}");
 }

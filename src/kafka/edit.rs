@@ -155,6 +155,20 @@ impl Edits {
         self.splices.push(Splice { start: place.at, end: place.end, list_at: REPLACED, new });
     }
 
+    /// Replaces an array of strings, which may be null, and its count.
+    pub fn set_strings<'a>(
+        &mut self,
+        list: &ListSpan,
+        texts: impl IntoIterator<Item = &'a str, IntoIter: ExactSizeIterator>,
+    ) {
+        let texts = texts.into_iter();
+        let new = self.write(|written| {
+            put_count(written, list.form, Some(texts.len()));
+            texts.for_each(|text| put_string(written, list.form, Some(text)));
+        });
+        self.splices.push(Splice { start: list.at, end: list.end, list_at: REPLACED, new });
+    }
+
     /// Replaces bytes or records and their length, without copying them.
     pub fn set_bytes(&mut self, place: &Prefixed, bytes: Option<Bytes>) {
         let size = bytes.as_ref().map(Bytes::len);

@@ -41,6 +41,7 @@ impl ErrorCode {
     pub const INVALID_RECORD: Self = Self(87);
     pub const THROTTLING_QUOTA_EXCEEDED: Self = Self(89);
     pub const UNKNOWN_TOPIC_ID: Self = Self(100);
+    pub const FENCED_MEMBER_EPOCH: Self = Self(110);
     pub const SHARE_SESSION_NOT_FOUND: Self = Self(122);
     pub const INVALID_REGULAR_EXPRESSION: Self = Self(128);
 }

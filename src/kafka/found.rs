@@ -264,6 +264,16 @@ impl Found {
         self.lists.get(index(topic.list)).map_or(List::Plain, |span| span.list)
     }
 
+    /// Forgets the names of topics that a request names by their ids, too: brokers do not look at the name of such a one
+    /// (Metadata; Java's client leaves it empty), or refuse it (DeleteTopics).
+    pub fn prefer_ids(&mut self, frame: &[u8]) {
+        for topic in self.topics.iter_mut().filter(|topic| !topic.name.null) {
+            if topic.id(frame).is_some_and(|id| id != [0; 16]) {
+                topic.name.null = true;
+            }
+        }
+    }
+
     /// The partitions of a topic.
     #[must_use]
     pub fn partitions_of(&self, topic: &Topic) -> &[Partition] {

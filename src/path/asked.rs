@@ -6,7 +6,7 @@ use crate::kafka::{Exchange, List};
 use crate::path::tally::Tally;
 use crate::path::{paging, share};
 
-/// The topics and partitions that went to the broker, in their order; kept and cleared from one request to the next.
+/// The groups, topics and partitions that went to the broker, in their order; kept and cleared from one request to the next.
 #[derive(Debug, Default)]
 pub struct Asked {
     /// Whether the request named anything: what names nothing, or all, limits nothing.
@@ -16,6 +16,9 @@ pub struct Asked {
     names: String,
     topics: Vec<AskedTopic>,
     partitions: Vec<i32>,
+    /// Whether the request listed groups, and the names of those, in their order.
+    lists_groups: bool,
+    groups: Vec<(usize, usize)>,
     /// Where the last topic was found: responses keep the order of requests as a rule.
     next: usize,
 }
@@ -45,9 +48,10 @@ impl<'a> TopicKey<'a> {
 }
 
 impl Asked {
-    /// Notes what is left of a request's topics after the cuts, and forgets what was noted before.
+    /// Notes what is left of a request's groups and topics after the cuts, and forgets what was noted before.
     pub fn note(&mut self, exchange: &Exchange, frame: &[u8], found: &Found, tally: &Tally) {
         self.clear();
+        self.note_groups(frame, found, tally);
         let mut lists = found.lists.iter().filter(|span| span.list == List::Topics).peekable();
         // Metadata v0 and DescribeTopicPartitions have no null: there an empty list means all.
         let has_no_null = match exchange.api.key {
@@ -85,7 +89,21 @@ impl Asked {
         }
     }
 
+    fn note_groups(&mut self, frame: &[u8], found: &Found, tally: &Tally) {
+        self.lists_groups = found.list(List::Groups).is_some();
+        let listed = found.groups.iter().filter(|group| !group.element.is_empty());
+        for group in listed.filter(|group| !tally.is_cut(group.element)) {
+            let start = self.names.len();
+            self.names.push_str(group.name.text(frame).unwrap_or_default());
+            self.groups.push((start, self.names.len()));
+        }
+        let names = &self.names;
+        self.groups.sort_unstable_by_key(|group| names.get(group.0..group.1));
+    }
+
     fn clear(&mut self) {
+        self.lists_groups = false;
+        self.groups.clear();
         self.is_limited = false;
         self.asks_too_much = false;
         self.names.clear();
@@ -112,6 +130,15 @@ impl Asked {
     ///
     /// A sentence that says what was not asked for.
     pub fn check(&mut self, frame: &[u8], found: &Found) -> Result<(), String> {
+        if self.lists_groups {
+            for group in found.groups.iter().filter(|group| !group.element.is_empty()) {
+                let name = group.name.text(frame);
+                let asked = |asked: &(usize, usize)| self.names.get(asked.0..asked.1);
+                if self.groups.binary_search_by_key(&name, asked).is_err() {
+                    return Err("it tells of a group that was not asked for".to_owned());
+                }
+            }
+        }
         for topic in found.topics.iter().filter(|topic| found.list_of(topic) == List::Topics) {
             let key = TopicKey::of(topic, frame);
             let index = self.check_topic(key)?;
@@ -204,5 +231,51 @@ impl Asked {
             Some(_) => asked.id == key.id,
             None => key.name.is_some() && self.names.get(asked.name.0..asked.name.1) == key.name,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka;
+    use crate::kafka::walk;
+    use bytes::BytesMut;
+    use kafka_protocol::messages::describe_groups_response::DescribedGroup;
+    use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
+    use kafka_protocol::protocol::{Encodable, StrBytes};
+
+    fn group(name: &'static str) -> GroupId {
+        GroupId(StrBytes::from_static_str(name))
+    }
+
+    fn framed(header: &[u8], message: &impl Encodable) -> Vec<u8> {
+        let mut frame = BytesMut::from(&[&[0; 4], header].concat()[..]);
+        message.encode(&mut frame, 5).unwrap();
+        let size = i32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&size.to_be_bytes());
+        frame.to_vec()
+    }
+
+    #[test]
+    fn a_group_that_was_not_asked_for_is_not_told() {
+        let exchange = kafka::exchange(15, 5).unwrap();
+        let request = DescribeGroupsRequest::default().with_groups(vec![group("b"), group("a")]);
+        let frame = framed(b"\0\x0f\0\x05\0\0\0\x01\0\0\0", &request);
+        let (mut found, mut asked) = (Found::default(), Asked::default());
+        let header = walk::request_header(&frame).unwrap();
+        walk::request(exchange, &frame, header.body, &mut found).unwrap();
+        asked.note(exchange, &frame, &found, &Tally::default());
+        let mut check = |names: &[&'static str]| {
+            let told = |name: &&'static str| DescribedGroup::default().with_group_id(group(name));
+            let groups = names.iter().map(told).collect();
+            let response = DescribeGroupsResponse::default().with_groups(groups);
+            let frame = framed(b"\0\0\0\x01\0", &response);
+            let (_, body) = walk::response_header(exchange, &frame).unwrap();
+            walk::response(exchange, &frame, body, &mut found).unwrap();
+            asked.check(&frame, &found)
+        };
+        assert_eq!(check(&["a", "b"]), Ok(()));
+        assert_eq!(check(&[]), Ok(()));
+        assert!(check(&["b", "c"]).unwrap_err().contains("group"));
     }
 }

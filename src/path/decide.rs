@@ -18,6 +18,7 @@ use crate::kafka::refuse::{Outcome, Refusals};
 use crate::kafka::{self, ErrorCode, Exchange, List, Meaning, Need, Refusal, Subject, When, batch};
 use crate::path::hold;
 use crate::path::paging;
+use crate::path::patterns::{self, Subscriptions};
 use crate::path::sequence::HeldSequences;
 use crate::path::share::{self, ShareSessions};
 use crate::path::tally::{self, Tally, Wanted, producer_of};
@@ -47,6 +48,10 @@ pub struct Case<'a> {
     pub found: &'a Found,
     /// Names of topic ids.
     pub cluster: &'a ClusterSnapshot,
+    /// Its cluster's name in the configuration.
+    pub cluster_name: &'a Arc<str>,
+    /// What members that subscribe by regular expression said.
+    pub subscriptions: &'a Subscriptions,
     /// Whether a record batch in it is transactional.
     pub is_transactional: bool,
     /// The time of the decision.
@@ -187,6 +192,9 @@ impl Judge {
             }
         }
         notes.tally.settle();
+        if case.exchange.api.key == patterns::HEARTBEAT {
+            return self.subscribe(case, notes);
+        }
         if ruling == Ruling::ForwardRest && case.is_emptied(notes) {
             // An error is told at once.
             return if cuts.held && !cuts.denied { Ruling::Hold } else { Ruling::Nothing };

@@ -19,8 +19,10 @@ mod keys;
 pub mod mask;
 pub mod masking;
 mod paging;
+pub mod patterns;
 pub mod producers;
 pub mod reach;
+mod recent;
 pub mod record;
 pub mod sequence;
 pub mod share;
@@ -295,6 +297,7 @@ impl Path {
         walk::request(exchange, frame, header.body, &mut work.found).map_err(|error| {
             Ended::ClientRequest(format!("{} v{}: {error}", exchange.api.name, exchange.version))
         })?;
+        work.found.prefer_ids(frame);
         if work.found.unknown_tags > 0 {
             // A newer broker might understand what we cannot decide on.
             let text = format!("{} v{}: an unknown tag", exchange.api.name, exchange.version);
@@ -511,7 +514,7 @@ impl Path {
         work.edits.clear();
         work.refusals.clear();
         work.tally.clear();
-        if let Some(code) = never(exchange, frame, &work.found) {
+        if let Some(code) = never(exchange, &work.found) {
             return Ok(Ruling::Refuse(code));
         }
         let cluster = self.cluster()?;
@@ -526,6 +529,8 @@ impl Path {
             frame,
             found: &work.found,
             cluster: &cluster,
+            cluster_name: &self.cluster_name,
+            subscriptions: &self.shard.shared.subscriptions,
             is_transactional: producers.transactional,
             now: clock::wall(),
             looked_up: attempt.looked_up,
@@ -626,14 +631,15 @@ impl Path {
     }
 }
 
-/// APIs in which a member may subscribe by regular expression: heartbeats of consumers' and of streams groups.
-const SUBSCRIBES: [i16; 2] = [68, 88];
+/// StreamsGroupHeartbeat's key.
+const STREAMS_HEARTBEAT: i16 = 88;
 
 /// The session epoch of a fetch outside of any fetch session (KIP-227).
 const SESSIONLESS: i32 = -1;
 
-/// What is told of a subscription by regular expression.
-const REGEX_TEXT: &str = "the gateway takes no regular expression: subscribe to topics by name";
+/// What is told of a regular expression that is not taken.
+const REGEX_TEXT: &str =
+    "not a regular expression of RE2's syntax that matches names of topics, or too large a one";
 
 /// What is told of an API that nobody gets.
 const NEVER_TEXT: &str = "not through the gateway: what brokers are told of logins, rights and themselves is not for clients";
@@ -642,17 +648,15 @@ const NEVER_TEXT: &str = "not through the gateway: what brokers are told of logi
 const OK: Outcome<'static> = Outcome { code: ErrorCode::NONE, message: None };
 
 /// What is refused whatever policy says: what gives a login to the brokers themselves, a fetch session that the gateway
-/// never gave, and topics by a regular expression, which the broker would evaluate over all that the gateway's own login may
-/// see.
-fn never(exchange: &Exchange, frame: &[u8], found: &Found) -> Option<ErrorCode> {
+/// never gave, and a topology with topics by a regular expression, which the broker would evaluate over all that the
+/// gateway's own login may see.
+fn never(exchange: &Exchange, found: &Found) -> Option<ErrorCode> {
     if exchange.api.handling == Handling::Never {
         return Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
-    if SUBSCRIBES.contains(&exchange.api.key) {
-        let regex = found.text(Meaning::TopicRegex).map(|regex| regex.bytes(frame));
+    if exchange.api.key == STREAMS_HEARTBEAT {
         let mut patterns = found.lists.iter().filter(|list| list.list == List::Patterns);
-        let has_any =
-            regex.is_some_and(|regex| !regex.is_empty()) || patterns.any(|list| list.count > 0);
+        let has_any = patterns.any(|list| list.count > 0);
         return has_any.then_some(ErrorCode::INVALID_REGULAR_EXPRESSION);
     }
     let session = found.number(Meaning::SessionId)?;

@@ -9,26 +9,20 @@
     reason = "the one lock that shards share: taken once for each id and connection, never per request"
 )]
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::kafka::batch::{self, BatchError};
 use crate::kafka::found::Found;
 use crate::kafka::{Exchange, Meaning};
 use crate::limits;
+use crate::path::recent::Recent;
 
 /// InitProducerId, and EndTxn, which may give another id (KIP-890).
 const GIVE_IDS: [i16; 2] = [22, 26];
 
 /// Whose the producer ids of each cluster are. The older half is forgotten when there are too many.
-#[derive(Debug, Default)]
-pub struct ProducerIds(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
-    recent: HashMap<(Arc<str>, i64), Arc<str>>,
-    older: HashMap<(Arc<str>, i64), Arc<str>>,
-}
+#[derive(Debug)]
+pub struct ProducerIds(Mutex<Recent<(Arc<str>, i64), Arc<str>>>);
 
 /// What the record batches of a request say of their producers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,23 +35,28 @@ pub struct Producers {
     pub strange: bool,
 }
 
+impl Default for ProducerIds {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(limits::PRODUCER_IDS_MAX)))
+    }
+}
+
 impl ProducerIds {
     /// Whether the id is known to be another's.
     pub fn is_anothers(&self, cluster: &Arc<str>, id: i64, principal: &Arc<str>) -> bool {
         let key = (Arc::clone(cluster), id);
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let owner = known.recent.get(&key).or_else(|| known.older.get(&key));
-        owner.is_some_and(|owner| owner != principal)
+        known.get(&key).is_some_and(|owner| owner != principal)
     }
 
     /// Whether the id is this identity's; it is from now on where it was nobody's.
     pub fn claim(&self, cluster: &Arc<str>, id: i64, principal: &Arc<str>) -> bool {
         let key = (Arc::clone(cluster), id);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.recent.get(&key).or_else(|| known.older.get(&key)) {
+        match known.get(&key) {
             Some(owner) => owner == principal,
             None => {
-                known.put(key, principal);
+                known.put(key, Arc::clone(principal));
                 true
             }
         }
@@ -66,17 +65,7 @@ impl ProducerIds {
     /// A broker gave the id to this identity: one that writes with the same transactional id may get the same.
     pub fn give(&self, cluster: &Arc<str>, id: i64, principal: &Arc<str>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.older.remove(&(Arc::clone(cluster), id));
-        known.put((Arc::clone(cluster), id), principal);
-    }
-}
-
-impl Known {
-    fn put(&mut self, key: (Arc<str>, i64), principal: &Arc<str>) {
-        if self.recent.len() >= limits::PRODUCER_IDS_MAX / 2 {
-            self.older = std::mem::take(&mut self.recent);
-        }
-        self.recent.insert(key, Arc::clone(principal));
+        known.put((Arc::clone(cluster), id), Arc::clone(principal));
     }
 }
 
@@ -139,8 +128,6 @@ mod tests {
         for id in 0..i64::try_from(limits::PRODUCER_IDS_MAX).unwrap() + 1 {
             assert!(ids.claim(&main, id, &alice));
         }
-        let count = |known: &Known| known.recent.len() + known.older.len();
-        assert!(count(&ids.0.lock().unwrap()) <= limits::PRODUCER_IDS_MAX);
         assert!(ids.claim(&main, 0, &bob), "it was forgotten");
         assert!(!ids.claim(&main, i64::try_from(limits::PRODUCER_IDS_MAX).unwrap(), &bob));
     }

@@ -7,11 +7,14 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponsePartition, MetadataResponseTopic,
+};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, ProduceRequest,
-    ProduceResponse, TopicName,
+    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, ProduceRequest, ProduceResponse, TopicName,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
@@ -32,6 +35,8 @@ struct Turn {
     name: &'static str,
     request: Vec<u8>,
     response: Vec<u8>,
+    /// Whether something of the answer is taken out.
+    is_filtered: bool,
 }
 
 fn turn(
@@ -47,7 +52,8 @@ fn turn(
     request.encode(&mut asked, version).unwrap();
     let mut answered = BytesMut::from(&b"\0\0\0\x01\0"[..]);
     response.encode(&mut answered, version).unwrap();
-    Turn { name, request: framed(&asked), response: framed(&answered) }
+    let (request, response) = (framed(&asked), framed(&answered));
+    Turn { name, request, response, is_filtered: false }
 }
 
 fn framed(body: &[u8]) -> Vec<u8> {
@@ -95,6 +101,38 @@ fn turns() -> [Turn; 3] {
     ]
 }
 
+/// A thousand topics: named in the request and all allowed, or told by the broker and one of ten allowed.
+fn thousand() -> [Turn; 2] {
+    let name = |index| {
+        let team = if index % 10 == 0 { "payments" } else { "other" };
+        TopicName(StrBytes::from_string(format!("{team}.settled.{index}")))
+    };
+    let own = |index| name(index * 10);
+    let asked = |index| {
+        let partition = ListOffsetsPartition::default();
+        ListOffsetsTopic::default().with_name(own(index)).with_partitions(vec![partition])
+    };
+    let answered = |index| {
+        let partition = ListOffsetsPartitionResponse::default();
+        ListOffsetsTopicResponse::default().with_name(own(index)).with_partitions(vec![partition])
+    };
+    let list = ListOffsetsRequest::default()
+        .with_replica_id((-1).into())
+        .with_topics((0..1000).map(asked).collect());
+    let listed = ListOffsetsResponse::default().with_topics((0..1000).map(answered).collect());
+    let told = |index| {
+        let partition = |index| MetadataResponsePartition::default().with_partition_index(index);
+        MetadataResponseTopic::default()
+            .with_name(Some(name(index)))
+            .with_partitions((0..3).map(partition).collect())
+    };
+    let metadata = MetadataRequest::default().with_topics(None);
+    let known = MetadataResponse::default().with_topics((0..1000).map(told).collect());
+    let mut filtered = turn("Metadata-1000", (3, 12), &metadata, &known);
+    filtered.is_filtered = true;
+    [turn("ListOffsets-1000", (2, 7), &list, &listed), filtered]
+}
+
 /// One request there and back, as `connection.rs` carries it.
 fn carry(path: &Path, turn: &Turn, buffers: &mut [Vec<u8>; 2], is_streamed: bool) {
     let [request, response] = buffers;
@@ -123,7 +161,7 @@ fn carry(path: &Path, turn: &Turn, buffers: &mut [Vec<u8>; 2], is_streamed: bool
         let jobs = path.mask_jobs(&expected, response).unwrap();
         assert!(jobs.is_empty());
         let rewritten = path.carry_response(&mut expected, response, &[]).unwrap();
-        assert!(rewritten.is_none());
+        assert_eq!(rewritten.is_some(), turn.is_filtered, "{}", turn.name);
         block_on(path.flush_record()).unwrap();
         path.answered(expected);
     }
@@ -157,6 +195,21 @@ fn a_request_on_a_warm_connection_allocates_nothing() {
                     "{name}, payload {payload}, streamed {is_streamed}"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn a_thousand_topics_are_carried_and_filtered() {
+    let only = std::env::var("SLUICEGATE_TEST_TURN").ok();
+    let permit = "@id(\"p\") permit (principal, action == Action::\"Describe\", resource is Topic) \
+                  when { resource.name like \"payments.*\" };";
+    let stage = Stage::set(permit, "none", &[]);
+    let path = stage.path();
+    for turn in thousand().iter().filter(|it| only.as_ref().is_none_or(|only| only == it.name)) {
+        let mut buffers = [Vec::new(), Vec::new()];
+        for _ in 0..100 {
+            carry(&path, turn, &mut buffers, false);
         }
     }
 }

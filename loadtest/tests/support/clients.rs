@@ -298,6 +298,7 @@ impl Consumer {
         self.0.call("assign", json!({"partitions": [[topic, partition]]})).unwrap();
     }
 
+    /// Subscribes to topics by name, or by one regular expression, which begins with `^` and is evaluated by the other side.
     pub fn subscribe(&self, topics: &[&str]) -> Result<(), ClientError> {
         self.0.call("subscribe", json!({"topics": topics})).map(drop)
     }

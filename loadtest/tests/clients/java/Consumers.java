@@ -14,6 +14,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.CloseOptions;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -45,7 +46,12 @@ final class Consumers implements Clients.Client {
             case "subscribe" -> {
                 List<String> topics = new ArrayList<>();
                 request.get("topics").forEach(topic -> topics.add(topic.asText()));
-                consumer.subscribe(topics);
+                if (topics.size() == 1 && topics.get(0).startsWith("^")) {
+                    // As librdkafka has it: that is an expression, which the other side evaluates.
+                    consumer.subscribe(new SubscriptionPattern(topics.get(0)));
+                } else {
+                    consumer.subscribe(topics);
+                }
             }
             case "assign" -> assign(request);
             case "commit" -> consumer.commitSync();

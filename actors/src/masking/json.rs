@@ -10,7 +10,7 @@
 //! level 1:             {"card":"4111…"}             splice [start, end) ──┘ by map, escaped once
 //! ```
 
-use super::detect::{Detectors, Found, Writing};
+use super::detect::{Found, Writing};
 use super::fold::Folded;
 use super::method::Form;
 use super::plan::{MaskPlan, NO_NODE};
@@ -281,7 +281,8 @@ impl<'w> Walk<'w> {
 
     /// Masks what the detectors find in a string that is not masked whole.
     fn detect(&mut self, content: Content) {
-        let detectors: Detectors = *self.plan.detectors();
+        let plan = self.plan;
+        let detectors = plan.detectors();
         if detectors.is_empty() {
             return;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, packed};
 
-use super::detect::{self, Detectors, Found, Writing};
+use super::detect::{Detectors, Found, Writing};
 use super::json::{self, Sheet, Unreadable};
 use super::method::{Form, Method};
 
@@ -244,10 +244,7 @@ impl MaskPlan {
         if memchr::memchr(b'\\', value).is_some() {
             return false;
         }
-        if self.detectors.email.is_some() && detect::may_hold_at(value, value.is_ascii()) {
-            return false;
-        }
-        if self.detectors.card.is_some() && detect::document_may_hold_card(value) {
+        if self.detectors.document_may_hold(value) {
             return false;
         }
         std::str::from_utf8(value).is_ok()

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
+use regex::bytes::{Regex, RegexBuilder};
 use secrecy::SecretSlice;
 
-use super::detect::{Detector, Detectors};
+use super::detect::{DETECTORS, Detector, Detectors};
 use super::method::{KEY_BYTES_MIN, KeyedHash, Method};
 use super::plan::{Field, Mask, MaskPlan, NO_NODE};
 use super::yaml::{self, Key, Located, Node};
@@ -16,11 +17,15 @@ use super::yaml::{self, Key, Located, Node};
 /// How many labels there may be, and how many fields in one plan.
 const LABELS_MAX: usize = 1_000;
 const FIELDS_MAX: usize = 10_000;
+/// How many detectors of its own a set of rules may have, and how large each may be once it is compiled.
+const PATTERNS_MAX: usize = 200;
+const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// Checked mask rules of all files.
 #[derive(Debug)]
 pub struct Rules {
     labels: Vec<Label>,
+    patterns: Vec<Pattern>,
     rules: Vec<Rule>,
 }
 
@@ -59,7 +64,25 @@ struct Rule {
     /// Keys from the root, with the labels that the field falls under.
     fields: Vec<(Vec<String>, Vec<usize>)>,
     /// Label, then what is found for it.
-    detect: Vec<(usize, Detector)>,
+    detect: Vec<(usize, Detect)>,
+}
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+enum Detect {
+    /// A row of the table.
+    Known(&'static Detector),
+    /// An index of [`Rules::patterns`].
+    Own(usize),
+}
+
+/// A pattern of the rules' own.
+#[derive(Debug)]
+struct Pattern {
+    name: String,
+    regex: Regex,
+    /// Where it is defined.
+    place: String,
 }
 
 impl Rules {
@@ -72,7 +95,7 @@ impl Rules {
         files: &[RulesFile<'_>],
         key: Option<&SecretSlice<u8>>,
     ) -> Result<Self, RulesError> {
-        let mut rules = Self { labels: Vec::new(), rules: Vec::new() };
+        let mut rules = Self { labels: Vec::new(), patterns: Vec::new(), rules: Vec::new() };
         let mut bodies = Vec::new();
         for file in files {
             let reader = Reader { file: file.name };
@@ -82,8 +105,9 @@ impl Rules {
                 continue;
             }
             for (key_of, value) in reader.map(document)? {
-                match reader.known(&key_of, &["labels", "rules"])? {
+                match reader.known(&key_of, &["labels", "detectors", "rules"])? {
                     "labels" => rules.add_labels(&reader, value, key)?,
+                    "detectors" => rules.add_patterns(&reader, value)?,
                     _ => bodies.push((file.name, value)),
                 }
             }
@@ -134,13 +158,14 @@ impl Rules {
                     fields.push(Field { keys: keys.clone(), mask: masks.of(*label)? });
                 }
             }
-            for (label, detector) in rule.detect.iter().filter(|(label, _)| is_forbidden(label)) {
-                let place = match detector {
-                    Detector::PaymentCard => &mut detectors.card,
-                    Detector::Email => &mut detectors.email,
-                };
-                if place.is_none() {
-                    *place = Some(masks.of(*label)?);
+            for (label, detect) in rule.detect.iter().filter(|(label, _)| is_forbidden(label)) {
+                let mask = masks.of(*label)?;
+                match detect {
+                    Detect::Known(detector) => detectors.add(detector, mask),
+                    Detect::Own(pattern) => {
+                        let regex = self.patterns.get(*pattern)?.regex.clone();
+                        detectors.add_pattern(regex, mask);
+                    }
                 }
             }
         }
@@ -221,15 +246,39 @@ impl Rules {
         value: Located,
         rule: &mut Rule,
     ) -> Result<(), RulesError> {
-        let known: Vec<&str> = Detector::NAMES.iter().map(|(name, _)| *name).collect();
+        let own = self.patterns.iter().map(|pattern| &*pattern.name);
+        let known: Vec<&str> = DETECTORS.iter().map(|detector| detector.name).chain(own).collect();
         for (label, detectors) in reader.map(value)? {
             let label = self.label(reader, label.line, &label.name)?;
             for detector in reader.list(detectors)? {
                 let (line, name) = reader.text(detector)?;
                 let name = reader.choose(line, "detector", &name, &known)?;
-                let detector = Detector::NAMES.iter().find(|(known, _)| *known == name);
-                rule.detect.extend(detector.map(|(_, detector)| (label, *detector)));
+                let own = || self.patterns.iter().position(|pattern| pattern.name == name);
+                let detect = Detector::named(name).map(Detect::Known);
+                rule.detect.extend(detect.or_else(|| own().map(Detect::Own)).map(|it| (label, it)));
             }
+        }
+        Ok(())
+    }
+
+    fn add_patterns(&mut self, reader: &Reader<'_>, patterns: Located) -> Result<(), RulesError> {
+        for (name, body) in reader.map(patterns)? {
+            let known = self.patterns.iter().find(|pattern| pattern.name == name.name);
+            let place = known.map(|pattern| pattern.place.clone());
+            let place = place.or_else(|| {
+                Detector::named(&name.name).map(|_| "the table of known ones".to_owned())
+            });
+            if let Some(place) = place {
+                let reason = format!("detector `{}` is defined already: {place}", name.name);
+                return Err(reader.error(name.line, reason));
+            }
+            if self.patterns.len() >= PATTERNS_MAX {
+                let reason = format!("there are more than {PATTERNS_MAX} detectors");
+                return Err(reader.error(name.line, reason));
+            }
+            let regex = reader.pattern(&name, body)?;
+            let place = format!("{}:{}", reader.file, name.line);
+            self.patterns.push(Pattern { name: name.name, regex, place });
         }
         Ok(())
     }
@@ -382,6 +431,47 @@ impl Reader<'_> {
             (Some(_), None) => Ok(Method::Redact),
             (None, _) => Err(self.error(line, format!("label `{}` has no `method`", label.name))),
         }
+    }
+
+    /// The body of a detector: a regular expression, with texts in which it finds something and in which it does not.
+    fn pattern(&self, name: &Key, body: Located) -> Result<Regex, RulesError> {
+        let line = body.line;
+        let (mut regex, mut examples) = (None, Vec::new());
+        for (key, value) in self.map(body)? {
+            match self.known(&key, &["pattern", "hits", "misses"])? {
+                "pattern" => {
+                    let (line, text) = self.text(value)?;
+                    let build = RegexBuilder::new(&text).size_limit(PATTERN_BYTES_MAX).build();
+                    let reason = |error| format!("`pattern` of detector `{}`: {error}", name.name);
+                    regex = Some(build.map_err(|error| self.error(line, reason(error)))?);
+                }
+                which => {
+                    for example in self.list(value)? {
+                        let (line, text) = self.text(example)?;
+                        examples.push((line, text, which == "hits"));
+                    }
+                }
+            }
+        }
+        let Some(regex) = regex else {
+            let reason = format!("detector `{}` has no `pattern`", name.name);
+            return Err(self.error(line, reason));
+        };
+        if !examples.iter().any(|(.., hits)| *hits) {
+            let reason = format!(
+                "detector `{}` has no `hits`: texts in which it finds something, which show that it does",
+                name.name
+            );
+            return Err(self.error(line, reason));
+        }
+        for (line, text, hits) in examples {
+            if Detectors::finds(&regex, &text) != hits {
+                let does = if hits { "finds nothing" } else { "finds something" };
+                let reason = format!("detector `{}` {does} in `{text}`", name.name);
+                return Err(self.error(line, reason));
+            }
+        }
+        Ok(regex)
     }
 
     fn hash(&self, label: &Key, key: Option<&SecretSlice<u8>>) -> Result<Method, RulesError> {

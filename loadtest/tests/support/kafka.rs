@@ -168,10 +168,26 @@ impl Kafka {
 
     /// Gives a user of the broker itself a right, as `kafka-acls` would.
     pub fn permit(&self, user: &str, kind: Kind, name: &str, operation: Operation) {
+        self.permit_pattern(user, kind, name, operation, 3);
+    }
+
+    /// The same on everything whose name begins with `prefix`.
+    pub fn permit_prefix(&self, user: &str, kind: Kind, prefix: &str, operation: Operation) {
+        self.permit_pattern(user, kind, prefix, operation, 4);
+    }
+
+    fn permit_pattern(
+        &self,
+        user: &str,
+        kind: Kind,
+        name: &str,
+        operation: Operation,
+        pattern: i8,
+    ) {
         let acl = AclCreation::default()
             .with_resource_type(kind as i8)
             .with_resource_name(StrBytes::from_string(name.to_owned()))
-            .with_resource_pattern_type(3)
+            .with_resource_pattern_type(pattern)
             .with_principal(StrBytes::from_string(format!("User:{user}")))
             .with_host(StrBytes::from_static_str("*"))
             .with_operation(operation as i8)

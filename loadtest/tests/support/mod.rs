@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod healthy;
 pub mod kafka;
 pub mod null;
+pub mod programs;
 pub mod records;
 pub mod rough;
 pub mod tokens;

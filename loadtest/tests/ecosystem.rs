@@ -1,0 +1,312 @@
+//! The clients that people have: the same three scenarios for each, and applications that are built on them, unchanged.
+//!
+//! `clients/SCENARIOS.md` says what a scenario's program does; each checks for itself what its library shows it. Here it is
+//! started, and what has become of topics, groups and transactional ids is asked at the broker. `docs/CLIENTS.md` has the
+//! table of it.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
+use kafka_protocol::messages::{
+    DescribeGroupsRequest, DescribeTransactionsRequest, GroupId, ListGroupsRequest,
+    OffsetCommitRequest, OffsetFetchRequest, TransactionalId,
+};
+use sluicegate_loadtest::client::Connection;
+use sluicegate_loadtest::requests::{METADATA_VERSION, metadata, topic_name};
+
+use crate::support::clients::{Access, Family, Login};
+use crate::support::front::{Front, is_direct};
+use crate::support::gateway::Setup;
+use crate::support::kafka::{HIDDEN_HOST, Kafka, Kind, Operation, login_of};
+use crate::support::programs::{Program, assert_passes};
+use crate::support::tokens::{ALICE, BOB};
+use crate::support::world::text;
+use crate::support::{PATIENCE, START_PATIENCE, unique};
+
+/// What [`BOB`] may do: everything with what is his own, and little with what is there to read.
+const POLICY: &str = r#"
+@id("all") permit (principal in Group::"everything", action, resource);
+@id("own-topics") permit (principal in Group::"restricted",
+  action in [Action::"Read", Action::"Write", Action::"Create", Action::"Delete", Action::"Alter"], resource is Topic)
+  when { resource.name like "own-*" };
+@id("own-groups") permit (principal in Group::"restricted", action == Action::"Read", resource is ConsumerGroup)
+  when { resource.name like "own-*" };
+@id("own-writers") permit (principal in Group::"restricted", action == Action::"Write", resource is TransactionalId)
+  when { resource.name like "own-*" || resource.name like "connect-cluster-own-*" };
+@id("read-topics") permit (principal in Group::"restricted", action == Action::"Read", resource is Topic)
+  when { resource.name like "read-*" };
+@id("see-groups") permit (principal in Group::"restricted", action == Action::"Describe", resource is ConsumerGroup)
+  when { resource.name like "read-*" };
+@id("see-writers") permit (principal in Group::"restricted", action == Action::"Describe", resource is TransactionalId)
+  when { resource.name like "read-*" };
+"#;
+
+/// The same at Kafka itself, by ACLs.
+const RIGHTS: [(Kind, &str, &[Operation]); 7] = [
+    (
+        Kind::Topic,
+        "own-",
+        &[
+            Operation::Read,
+            Operation::Write,
+            Operation::Create,
+            Operation::Delete,
+            Operation::Alter,
+        ],
+    ),
+    (Kind::Group, "own-", &[Operation::Read]),
+    (Kind::TransactionalId, "own-", &[Operation::Write]),
+    (Kind::TransactionalId, "connect-cluster-own-", &[Operation::Write]),
+    (Kind::Topic, "read-", &[Operation::Read]),
+    (Kind::Group, "read-", &[Operation::Describe]),
+    (Kind::TransactionalId, "read-", &[Operation::Describe]),
+];
+
+/// All of them work at once, at one gateway.
+fn front() -> Option<&'static Front> {
+    static SHARED: OnceLock<Option<Front>> = OnceLock::new();
+    let shared = SHARED.get_or_init(|| {
+        let front = Front::start_or_kafka(Setup { policy: POLICY.to_owned(), ..Setup::default() })?;
+        if is_direct() {
+            for (kind, prefix, operations) in RIGHTS {
+                for operation in operations {
+                    front.kafka.permit_prefix(BOB.name, kind, prefix, *operation);
+                }
+            }
+        }
+        Some(front)
+    });
+    if shared.is_none() {
+        // Says that this test, too, is skipped.
+        Kafka::shared();
+    }
+    shared.as_ref()
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Scenario {
+    Groups,
+    Transactions,
+    Admin,
+}
+
+const SCENARIOS: [Scenario; 3] = [Scenario::Groups, Scenario::Transactions, Scenario::Admin];
+
+impl Scenario {
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Groups => "groups",
+            Self::Transactions => "transactions",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Makes at the broker what the scenario finds there.
+    fn prepare(self, kafka: &Kafka, name: &str) {
+        match self {
+            Self::Groups => kafka.create_topic(&format!("own-{name}"), 4),
+            Self::Transactions => {
+                for topic in [format!("own-{name}-in"), format!("own-{name}-out")] {
+                    kafka.create_topic(&topic, 1);
+                }
+                kafka.create_topic(&format!("read-{name}"), 1);
+            }
+            Self::Admin => {
+                for topic in [format!("read-{name}"), format!("closed-{name}")] {
+                    kafka.create_topic(&topic, 2);
+                    commit(&mut kafka.connect(), &format!("own-{name}"), &topic);
+                    commit(&mut kafka.connect(), &format!("closed-{name}"), &topic);
+                }
+            }
+        }
+    }
+
+    /// Looks at the broker for what the scenario has left there, and for what it must not have done.
+    fn check(self, kafka: &Kafka, name: &str) {
+        let mut broker = kafka.connect();
+        let [own, read, closed] = ["own", "read", "closed"].map(|kind| format!("{kind}-{name}"));
+        match self {
+            Self::Groups => {
+                assert_eq!(offsets(&mut broker, &own, &own, 4), [11; 4], "{name}");
+                for group in [&closed, &read] {
+                    assert_eq!(group_state(&mut broker, group), "Dead", "{group}");
+                }
+            }
+            Self::Transactions => {
+                let wanted = ["COMMITTED-0-A", "COMMITTED-0-B", "COMMITTED-1-A", "COMMITTED-1-B"];
+                assert_eq!(committed_values(kafka, &format!("own-{name}-out"), 4), wanted);
+                // The last record is at 7, and what committed it at 8.
+                let offset = offsets(&mut broker, &own, &format!("own-{name}-in"), 1)[0];
+                assert!((8..=9).contains(&offset), "{name}: {offset}");
+                for id in [&closed, &read] {
+                    assert_eq!(transaction_error(&mut broker, id), NO_TRANSACTIONAL_ID, "{id}");
+                }
+            }
+            Self::Admin => {
+                assert_eq!(partitions(&mut broker, &own), Err(UNKNOWN_TOPIC));
+                let created = partitions(&mut broker, &format!("closed-{name}-new"));
+                assert_eq!(created, Err(UNKNOWN_TOPIC));
+                assert_eq!(partitions(&mut broker, &read), Ok(2));
+            }
+        }
+    }
+}
+
+/// Kafka's UNKNOWN_TOPIC_OR_PARTITION and TRANSACTIONAL_ID_NOT_FOUND.
+const UNKNOWN_TOPIC: i16 = 3;
+const NO_TRANSACTIONAL_ID: i16 = 105;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bearer {
+    /// It is told tokens as passwords alone.
+    Never,
+    /// It logs in by OAUTHBEARER in all scenarios but groups.
+    Mostly,
+}
+
+/// Runs the scenarios of one family, side by side.
+fn play(program: &Program, bearer: Bearer) {
+    let Some(front) = front() else { return };
+    let running = SCENARIOS.map(|scenario| {
+        let name = unique(program.name);
+        scenario.prepare(front.kafka, &name);
+        let is_bearer = bearer == Bearer::Mostly && !matches!(scenario, Scenario::Groups);
+        let access = match &front.gateway {
+            Some(gateway) if is_bearer => {
+                front.access_with(Login::Bearer(gateway.issuer.token(&BOB)))
+            }
+            _ => front.access(&BOB),
+        };
+        let process = program.start(&access, &[scenario.argument(), &name]);
+        (scenario, name, process)
+    });
+    for (scenario, name, process) in running {
+        assert_passes(&process, START_PATIENCE);
+        scenario.check(front.kafka, &name);
+        assert!(is_direct() || !process.log().contains(HIDDEN_HOST), "{}", process.log());
+    }
+}
+
+#[test]
+fn java_4_3() {
+    // Its transactions and administration know no group protocol; its groups are KIP-848's.
+    play(
+        &Program::java("kafka-clients-4.3", "Scenarios").with("GROUP_PROTOCOL", "consumer"),
+        Bearer::Never,
+    );
+}
+
+#[test]
+fn java_2_8() {
+    play(&Program::java("kafka-clients-2.8", "Scenarios"), Bearer::Never);
+}
+
+#[test]
+fn librdkafka() {
+    play(&Program::python("librdkafka"), Bearer::Never);
+}
+
+#[test]
+fn franz_go() {
+    play(&Program::go("franz-go"), Bearer::Mostly);
+}
+
+#[test]
+fn aiokafka() {
+    play(&Program::python("aiokafka"), Bearer::Mostly);
+}
+
+#[test]
+fn kafkajs() {
+    play(&Program::node("kafkajs"), Bearer::Mostly);
+}
+
+#[test]
+fn a_streams_application_counts_words_exactly_once() {
+    let Some(front) = front() else { return };
+    let running = ["classic", "streams"].map(|protocol| {
+        let name = unique(&format!("streams-{protocol}"));
+        front.kafka.create_topic(&format!("own-{name}-lines"), 2);
+        front.kafka.create_topic(&format!("own-{name}-counts"), 1);
+        let program = Program::java("streams", "WordCount").with("GROUP_PROTOCOL", protocol);
+        (protocol, program.start(&front.access(&BOB), &[&name]), name)
+    });
+    for (protocol, process, name) in running {
+        assert_passes(&process, START_PATIENCE);
+        let mut broker = front.kafka.connect();
+        let known = broker.call(METADATA_VERSION, &metadata(None)).unwrap();
+        let known = known.topics.iter().map(|topic| topic.name.as_ref().unwrap().to_string());
+        let made: BTreeSet<String> = known.filter(|topic| topic.contains(&name)).collect();
+        let store = "KSTREAM-AGGREGATE-STATE-STORE-0000000003";
+        let wanted = ["lines", "counts"].map(|topic| format!("own-{name}-{topic}"));
+        let internal =
+            ["repartition", "changelog"].map(|topic| format!("own-{name}-{store}-{topic}"));
+        assert_eq!(made, wanted.into_iter().chain(internal).collect::<BTreeSet<_>>());
+        let groups = broker.call(5, &ListGroupsRequest::default()).unwrap().groups;
+        let group = groups.iter().find(|group| group.group_id.0.as_str() == format!("own-{name}"));
+        assert_eq!(group.map(|group| group.group_type.as_str()), Some(protocol), "{name}");
+    }
+}
+
+/// Commits offset 0 of a topic's first partition for a group without members.
+fn commit(broker: &mut Connection, group: &str, topic: &str) {
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(0);
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(topic_name(topic))
+        .with_partitions(vec![partition]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic]);
+    let answer = broker.call(8, &request).unwrap();
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0, "{answer:?}");
+}
+
+/// What a group has committed of each partition of a topic; -1 for nothing.
+fn offsets(broker: &mut Connection, group: &str, topic: &str, partitions: i32) -> Vec<i64> {
+    let topic = OffsetFetchRequestTopic::default()
+        .with_name(topic_name(topic))
+        .with_partition_indexes((0..partitions).collect());
+    let request = OffsetFetchRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_topics(Some(vec![topic]));
+    let answer = broker.call(7, &request).unwrap();
+    let mut rows = answer.topics[0].partitions.clone();
+    rows.sort_by_key(|partition| partition.partition_index);
+    rows.iter().map(|partition| partition.committed_offset).collect()
+}
+
+fn group_state(broker: &mut Connection, group: &str) -> String {
+    let request = DescribeGroupsRequest::default().with_groups(vec![GroupId(text(group))]);
+    broker.call(5, &request).unwrap().groups[0].group_state.to_string()
+}
+
+fn transaction_error(broker: &mut Connection, id: &str) -> i16 {
+    let ids = vec![TransactionalId(text(id))];
+    let request = DescribeTransactionsRequest::default().with_transactional_ids(ids);
+    broker.call(0, &request).unwrap().transaction_states[0].error_code
+}
+
+/// How many partitions a topic has, or the error for it.
+fn partitions(broker: &mut Connection, topic: &str) -> Result<usize, i16> {
+    let answer = broker.call(METADATA_VERSION, &metadata(Some(&[topic]))).unwrap();
+    match answer.topics[0].error_code {
+        0 => Ok(answer.topics[0].partitions.len()),
+        code => Err(code),
+    }
+}
+
+/// The first values of a topic that are committed, read at the broker itself.
+fn committed_values(kafka: &Kafka, topic: &str, count: usize) -> Vec<String> {
+    let login = Login::Plain(login_of(ALICE.name));
+    let access = Access { bootstrap: kafka.guarded(), login, authority: None };
+    let consumer = Family::Python.consumer(&access, &[("isolation.level", "read_committed")]);
+    consumer.assign(topic, 0);
+    let polled = consumer.poll(count, PATIENCE);
+    polled.records.iter().map(|record| record.text().to_owned()).collect()
+}

@@ -5,21 +5,26 @@
 //! table of it.
 
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
-    DescribeGroupsRequest, DescribeTransactionsRequest, GroupId, ListGroupsRequest,
-    OffsetCommitRequest, OffsetFetchRequest, TransactionalId,
+    DescribeConfigsRequest, DescribeGroupsRequest, DescribeTransactionsRequest, GroupId,
+    ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest, TransactionalId,
 };
+use serde_json::json;
 use sluicegate_loadtest::client::Connection;
 use sluicegate_loadtest::requests::{METADATA_VERSION, metadata, topic_name};
 
 use crate::support::clients::{Access, Family, Login};
+use crate::support::connect::Worker;
 use crate::support::front::{Front, is_direct};
 use crate::support::gateway::Setup;
 use crate::support::kafka::{HIDDEN_HOST, Kafka, Kind, Operation, login_of};
@@ -251,6 +256,90 @@ fn a_streams_application_counts_words_exactly_once() {
         let group = groups.iter().find(|group| group.group_id.0.as_str() == format!("own-{name}"));
         assert_eq!(group.map(|group| group.group_type.as_str()), Some(protocol), "{name}");
     }
+}
+
+#[test]
+fn connect_copies_a_file_through_a_topic() {
+    let Some(front) = front() else { return };
+    let name = unique("connect");
+    let closed = format!("closed-{name}");
+    let lines = format!("own-{name}-lines");
+    front.kafka.create_topic(&closed, 1);
+    let mut worker = Worker::start(front.access(&BOB), &name);
+    let (from, to) = (worker.file("in.txt"), worker.file("out.txt"));
+    let write = |line: &str| {
+        let mut file = OpenOptions::new().create(true).append(true).open(&from).unwrap();
+        writeln!(file, "{line}").unwrap();
+    };
+    let await_copy = |wanted: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        let copied = || std::fs::read_to_string(&to).unwrap_or_default();
+        while copied() != wanted {
+            assert!(Instant::now() < deadline, "expected {wanted:?}, got {:?}", copied());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    write("one");
+    worker.configure(
+        "source",
+        json!({
+            "connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector",
+            "file": from,
+            "topic": lines,
+            "topic.creation.default.replication.factor": "1",
+            "topic.creation.default.partitions": "1",
+        }),
+    );
+    let sink = |topic: &str, group: &str| {
+        json!({
+            "connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector",
+            "file": to,
+            "topics": topic,
+            "consumer.override.group.id": group,
+            "consumer.override.metadata.max.age.ms": "1000",
+        })
+    };
+    let group = format!("own-{name}-sink");
+    worker.configure("sink", sink(&lines, &group));
+    await_copy("one\n");
+
+    worker.tell("sink", "pause");
+    worker.await_task("sink", "PAUSED");
+    write("two");
+    assert_eq!(committed_values(front.kafka, &lines, 2), ["one", "two"]);
+    await_copy("one\n");
+    worker.tell("sink", "resume");
+    await_copy("one\ntwo\n");
+
+    // What it knows of its connectors and of how far they are is in its topics.
+    worker.replace();
+    write("three");
+    await_copy("one\ntwo\nthree\n");
+    assert_eq!(committed_values(front.kafka, &lines, 3), ["one", "two", "three"]);
+
+    worker.configure("stranger", sink(&closed, &format!("own-{name}-stranger")));
+    let failed = worker.await_task("stranger", "FAILED");
+    let trace = failed["trace"].as_str().unwrap();
+    assert!(trace.contains("TopicAuthorizationException"), "{trace}");
+    assert!(trace.contains(&closed), "{trace}");
+
+    let mut broker = front.kafka.connect();
+    for topic in ["configs", "offsets", "status"] {
+        assert_eq!(cleanup_policy(&mut broker, &format!("own-{name}-{topic}")), "compact");
+    }
+    assert_ne!(offsets(&mut broker, &group, &lines, 1), [-1]);
+    assert!(is_direct() || !worker.log().contains(HIDDEN_HOST), "{}", worker.log());
+}
+
+/// How a topic is cleaned up.
+fn cleanup_policy(broker: &mut Connection, topic: &str) -> String {
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text(topic))
+        .with_configuration_keys(Some(vec![text("cleanup.policy")]));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+    let answer = broker.call(4, &request).unwrap();
+    answer.results[0].configs[0].value.as_ref().unwrap().to_string()
 }
 
 /// Commits offset 0 of a topic's first partition for a group without members.

@@ -1,6 +1,7 @@
 //! The stage on which the end-to-end tests play: real Kafka, the gateway, tokens, and real clients.
 
 pub mod clients;
+pub mod connect;
 pub mod counting;
 pub mod definitions;
 pub mod front;

@@ -16,7 +16,7 @@ demo: setup ## one topic read by three people through the gateway, then all of i
 	@$(environment) cargo build --release --workspace --bin sluicegate
 	@scripts/demo.sh
 
-test: setup ## unit tests, and end to end against real Kafka with the Java client and librdkafka
+test: setup ## unit tests, and end to end against real Kafka with clients in Java, C, Go, Python and JavaScript
 	@$(environment) cargo build --release --workspace --all-targets
 	@$(environment) cargo test --release --workspace
 

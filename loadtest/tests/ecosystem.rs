@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use kafka_protocol::messages::{
     DescribeConfigsRequest, DescribeGroupsRequest, DescribeTransactionsRequest, GroupId,
     ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest, TransactionalId,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sluicegate_loadtest::client::Connection;
 use sluicegate_loadtest::requests::{METADATA_VERSION, metadata, topic_name};
 
@@ -74,9 +75,11 @@ const RIGHTS: [(Kind, &str, &[Operation]); 7] = [
 
 /// All of them work at once, at one gateway.
 fn front() -> Option<&'static Front> {
-    static SHARED: OnceLock<Option<Front>> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| {
-        let front = Front::start_or_kafka(Setup { policy: POLICY.to_owned(), ..Setup::default() })?;
+    static SHARED: OnceLock<Front> = OnceLock::new();
+    Kafka::shared()?;
+    Some(SHARED.get_or_init(|| {
+        let setup = Setup { policy: POLICY.to_owned(), ..Setup::default() };
+        let front = Front::start_or_kafka(setup).unwrap();
         if is_direct() {
             for (kind, prefix, operations) in RIGHTS {
                 for operation in operations {
@@ -84,13 +87,8 @@ fn front() -> Option<&'static Front> {
                 }
             }
         }
-        Some(front)
-    });
-    if shared.is_none() {
-        // Says that this test, too, is skipped.
-        Kafka::shared();
-    }
-    shared.as_ref()
+        front
+    }))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -234,11 +232,14 @@ fn kafkajs() {
 #[test]
 fn a_streams_application_counts_words_exactly_once() {
     let Some(front) = front() else { return };
+    let folder = tempfile::tempdir().unwrap();
     let running = ["classic", "streams"].map(|protocol| {
         let name = unique(&format!("streams-{protocol}"));
         front.kafka.create_topic(&format!("own-{name}-lines"), 2);
         front.kafka.create_topic(&format!("own-{name}-counts"), 1);
-        let program = Program::java("streams", "WordCount").with("GROUP_PROTOCOL", protocol);
+        let program = Program::java("streams", "WordCount")
+            .with("GROUP_PROTOCOL", protocol)
+            .with("STATE_DIR", folder.path().to_str().unwrap());
         (protocol, program.start(&front.access(&BOB), &[&name]), name)
     });
     for (protocol, process, name) in running {
@@ -280,27 +281,9 @@ fn connect_copies_a_file_through_a_topic() {
         }
     };
     write("one");
-    worker.configure(
-        "source",
-        json!({
-            "connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector",
-            "file": from,
-            "topic": lines,
-            "topic.creation.default.replication.factor": "1",
-            "topic.creation.default.partitions": "1",
-        }),
-    );
-    let sink = |topic: &str, group: &str| {
-        json!({
-            "connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector",
-            "file": to,
-            "topics": topic,
-            "consumer.override.group.id": group,
-            "consumer.override.metadata.max.age.ms": "1000",
-        })
-    };
+    worker.configure("source", source(&from, &lines));
     let group = format!("own-{name}-sink");
-    worker.configure("sink", sink(&lines, &group));
+    worker.configure("sink", sink(&lines, &group, &to));
     await_copy("one\n");
 
     worker.tell("sink", "pause");
@@ -317,7 +300,7 @@ fn connect_copies_a_file_through_a_topic() {
     await_copy("one\ntwo\nthree\n");
     assert_eq!(committed_values(front.kafka, &lines, 3), ["one", "two", "three"]);
 
-    worker.configure("stranger", sink(&closed, &format!("own-{name}-stranger")));
+    worker.configure("stranger", sink(&closed, &format!("own-{name}-stranger"), &to));
     let failed = worker.await_task("stranger", "FAILED");
     let trace = failed["trace"].as_str().unwrap();
     assert!(trace.contains("TopicAuthorizationException"), "{trace}");
@@ -329,6 +312,29 @@ fn connect_copies_a_file_through_a_topic() {
     }
     assert_ne!(offsets(&mut broker, &group, &lines, 1), [-1]);
     assert!(is_direct() || !worker.log().contains(HIDDEN_HOST), "{}", worker.log());
+}
+
+/// Lines of a file into a topic, which it makes.
+fn source(file: &Path, topic: &str) -> Value {
+    json!({
+        "connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector",
+        "file": file,
+        "topic": topic,
+        "topic.creation.default.replication.factor": "1",
+        "topic.creation.default.partitions": "1",
+    })
+}
+
+/// A topic into a file, as a member of a group.
+fn sink(topic: &str, group: &str, file: &Path) -> Value {
+    json!({
+        "connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector",
+        "file": file,
+        "topics": topic,
+        "consumer.override.group.id": group,
+        // The topic may be made after it begins to look.
+        "consumer.override.metadata.max.age.ms": "1000",
+    })
 }
 
 /// How a topic is cleaned up.

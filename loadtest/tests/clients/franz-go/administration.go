@@ -107,7 +107,7 @@ func refusals(ctx context.Context, admin *kadm.Client, name string) error {
 	return nil
 }
 
-// describes asks with a client of its own, because franz-go remembers a refusal, and gives it for listings of all topics, too.
+// describes asks with a client of its own: franz-go remembers a refusal, and gives it for listings of all topics, too.
 func describes(ctx context.Context, topic string) error {
 	connection, err := client()
 	if err != nil {

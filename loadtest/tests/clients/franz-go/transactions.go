@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -182,10 +183,10 @@ func transform(ctx context.Context, name, source, target string) error {
 	if err != nil {
 		return err
 	}
-	offsets, err := admin.FetchOffsets(ctx, name)
-	if err != nil {
-		return err
-	}
-	offset, _ := offsets.Lookup(source, 0)
-	return equal("offset that went with the transaction", last, offset.At)
+	// The broker answers the end of a transaction before all of it is done.
+	return eventually(fmt.Sprintf("offset %d, which went with the transaction", last), func() (bool, error) {
+		offsets, err := admin.FetchOffsets(ctx, name)
+		offset, _ := offsets.Lookup(source, 0)
+		return offset.At == last, err
+	})
 }

@@ -101,8 +101,8 @@ final class Transactions {
             OffsetAndMetadata committed = consumer.committed(Set.of(from)).get(from);
             Expect.equal("offset that went with the transaction", last, committed.offset());
         }
-        Expect.equal("what was transformed",
-                List.of("COMMITTED-0-A", "COMMITTED-0-B", "COMMITTED-1-A", "COMMITTED-1-B"), readAll(to, "read_committed"));
+        List<String> capitals = List.of("COMMITTED-0-A", "COMMITTED-0-B", "COMMITTED-1-A", "COMMITTED-1-B");
+        Expect.equal("what was transformed", capitals, readAll(to, "read_committed"));
     }
 
     private void refused() throws Exception {

@@ -1,4 +1,5 @@
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -30,9 +31,9 @@ import org.apache.kafka.streams.kstream.Produced;
 /**
  * Counts words, exactly once: words go through a repartition topic, and counts are kept in a changelog topic.
  *
- * Usage: `WordCount NAME`, with the access in the environment, and `GROUP_PROTOCOL` (`classic` or `streams`). The
- * application `own-NAME` counts the lines of `own-NAME-lines` into `own-NAME-counts`. It is closed, loses its local state, and
- * starts again where it was. The application `closed-NAME` is refused.
+ * Usage: `WordCount NAME`, with the access in the environment, `GROUP_PROTOCOL` (`classic` or `streams`), and `STATE_DIR`.
+ * The application `own-NAME` counts the words of `own-NAME-lines` into `own-NAME-counts`. It is closed, loses its local
+ * state, and starts again where it was. The application `closed-NAME` is refused.
  */
 public final class WordCount {
     private static final long PATIENCE_SECONDS = 60;
@@ -79,7 +80,8 @@ public final class WordCount {
         properties.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
         properties.put(StreamsConfig.GROUP_PROTOCOL_CONFIG, System.getenv("GROUP_PROTOCOL"));
         properties.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, 2);
-        properties.put(StreamsConfig.STATE_DIR_CONFIG, Files.createTempDirectory("word-count-").toString());
+        properties.put(StreamsConfig.STATE_DIR_CONFIG,
+                Files.createTempDirectory(Path.of(System.getenv("STATE_DIR")), "state-").toString());
         properties.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         properties.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         // Every count is told, so that one that is told twice shows.
@@ -141,7 +143,7 @@ public final class WordCount {
             return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
         });
         streams.start();
-        Throwable cause = failed.get(PATIENCE_SECONDS, TimeUnit.SECONDS);
+        Throwable cause = failed.completeOnTimeout(null, PATIENCE_SECONDS, TimeUnit.SECONDS).get();
         streams.close(Duration.ofSeconds(30));
         streams.cleanUp();
         for (Throwable inner = cause; inner != null; inner = inner.getCause()) {
@@ -149,7 +151,8 @@ public final class WordCount {
                 return;
             }
         }
-        throw new AssertionError("an application without right: expected AuthorizationException, got " + cause, cause);
+        throw new AssertionError("an application without right: expected AuthorizationException, got "
+                + (cause == null ? "nothing within " + PATIENCE_SECONDS + " s" : cause), cause);
     }
 
     private static Properties access() {

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::super::fold::LETTER;
-use super::digits::{group_end, is_separator};
+use super::digits::{self, group_end, is_separator};
 use super::{is_word, stands_alone};
 
 /// `a@b.cc`
@@ -59,8 +59,13 @@ fn has_top_level(domain: &[u8]) -> bool {
 }
 
 /// The least digits of a telephone number (E.164 has no least; shorter ones are extensions and codes), and the most.
-pub(super) const PHONE_DIGITS_MIN: usize = 8;
+const PHONE_DIGITS_MIN: usize = 8;
 const PHONE_DIGITS_MAX: usize = 15;
+
+/// Whether a text could hold a telephone number: without a plus it has ten digits, `00` before its country's code included.
+pub(super) fn may_hold_phone(text: &[u8]) -> bool {
+    memchr::memchr(b'+', text).is_some() || digits::may_hold(text, PHONE_DIGITS_MIN + 2)
+}
 
 /// Shows each telephone number: with its country's code (`+…`, or `00…` in groups), or in the form of North America.
 pub(super) fn find_phones(text: &[u8], found: &mut dyn FnMut(usize, usize)) {
@@ -112,7 +117,7 @@ fn international(text: &[u8], start: usize) -> Option<usize> {
     }
     let fits = (PHONE_DIGITS_MIN..=PHONE_DIGITS_MAX).contains(&digits);
     // Zeros in front of a number of one group fill a field.
-    (fits && (is_plus || groups > 1) && stands_alone(text, first, end)).then_some(end)
+    (fits && (is_plus || groups > 1) && stands_alone(text, start, end)).then_some(end)
 }
 
 /// `(212) 555-0123`, `212-555-0123`, `212.555.0123`, each with `1` in front or not.

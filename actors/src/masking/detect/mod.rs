@@ -53,6 +53,8 @@ enum Clue {
     At,
     /// So many digits together, as far as separators and letters of such numbers may part them.
     Digits(usize),
+    /// A plus, or ten digits together.
+    Phone,
     /// One of the texts that [`secrets::prefixes`] knows.
     Prefix,
     /// Two letters, then two digits.
@@ -238,6 +240,7 @@ impl Clue {
             Self::Word(least) => {
                 text.split(|byte| !byte.is_ascii_alphanumeric()).any(|word| word.len() >= least)
             }
+            Self::Phone => contact::may_hold_phone(text),
             Self::Iban => bank::may_hold_iban(text),
             Self::Address => contact::may_hold_address(text),
         }

@@ -56,7 +56,7 @@ pub static DETECTORS: &[Detector] = &[
     Detector {
         name: "phone",
         about: "a telephone number with its country's code (+… or 00… in groups), or in a North American form",
-        finder: Finder::Text(Clue::Digits(contact::PHONE_DIGITS_MIN), contact::find_phones),
+        finder: Finder::Text(Clue::Phone, contact::find_phones),
         hits: &[
             "<+49 30 901820>",
             "call <+442079460958> now",

@@ -42,16 +42,23 @@ pub struct Filter<'a> {
 impl<'a> Filter<'a> {
     /// Cuts what may not be seen, and overwrites what is the gateway's own rights.
     pub fn apply(&mut self) {
+        let mut refused_groups = Vec::new();
         for need in self.exchange.api.shows {
             if !need.versions.contains(self.exchange.version) {
                 continue;
             }
             match need.subject {
-                Subject::Topics(list) => self.shown_topics(need, list),
+                Subject::Topics(list) => self.shown_topics(need, list, &mut refused_groups),
                 Subject::Groups => self.shown_groups(need),
                 Subject::TransactionalKeys | Subject::Configured => self.shown_keys(need),
                 _ => {}
             }
+        }
+        // A group names a topic in more than one of its lists, as a rule, and is taken out once.
+        refused_groups.sort_unstable_by_key(|(group, _)| *group);
+        refused_groups.dedup_by_key(|(group, _)| *group);
+        for (index, code) in refused_groups {
+            self.refuse_group(index, code);
         }
         self.hidden.sort_unstable_by_key(|span| span.start);
         self.members();
@@ -64,14 +71,19 @@ impl<'a> Filter<'a> {
         self.operations();
     }
 
-    fn shown_topics(&mut self, need: &Need, list: List) {
+    fn shown_topics(
+        &mut self,
+        need: &Need,
+        list: List,
+        refused_groups: &mut Vec<(u32, ErrorCode)>,
+    ) {
         if self.is_unasked {
             if let Some(list) = self.found.list(list) {
                 self.edits.remove_all(&list);
+                self.hidden.push(Span { start: list.first, end: list.end });
             }
             return;
         }
-        let mut refused_groups = Vec::new();
         for topic in self.found.topics.iter().filter(|topic| self.found.list_of(topic) == list) {
             let is_nameless = self.name(topic).is_none_or(str::is_empty);
             if topic.error == ErrorCode::UNKNOWN_TOPIC_ID
@@ -91,10 +103,6 @@ impl<'a> Filter<'a> {
                 }
                 _ => self.cut(topic),
             }
-        }
-        refused_groups.dedup();
-        for (index, code) in refused_groups {
-            self.refuse_group(index, code);
         }
     }
 

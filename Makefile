@@ -1,6 +1,6 @@
 # The commands of the README. All of them build in one profile, because RocksDB's C++ is compiled once per profile.
 
-.PHONY: help setup demo test guard bench lint
+.PHONY: help setup demo test guard fuzz bench lint
 .DEFAULT_GOAL := help
 
 SHELL := /bin/bash
@@ -23,6 +23,9 @@ test: setup ## unit tests, and end to end against real Kafka with clients in Jav
 guard: setup ## fails where the gateway has become grossly slower than the bare relay (half a minute)
 	@$(environment) cargo build --release --workspace --all-targets
 	@$(environment) scripts/guard.sh
+
+fuzz: setup ## any bytes against what must hold of them, SECONDS_PER_TARGET each, and a planted fault that must be found
+	@scripts/fuzz.sh
 
 bench: setup ## criterion, one bench per step of the path, then the gateway beside the bare relay
 	@$(environment) cargo build --release --workspace

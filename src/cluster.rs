@@ -83,6 +83,15 @@ pub enum ClusterError {
 }
 
 impl ClusterSnapshot {
+    /// A cluster with these topics, with the ids 1, 2, …, and nothing else known of it: for tests and fuzz targets.
+    #[must_use]
+    pub fn of_topics(topics: &[&str]) -> Self {
+        let ids = || (1_u128..).map(u128::to_be_bytes);
+        let names = || topics.iter().map(|topic| Arc::<str>::from(*topic));
+        let (ids, names) = (ids().zip(names()).collect(), names().zip(ids()).collect());
+        Self { ids, names, ..Self::default() }
+    }
+
     /// The name of a topic id.
     #[must_use]
     pub fn topic_name(&self, id: &TopicId) -> Option<&Arc<str>> {
@@ -105,13 +114,7 @@ impl ClusterSnapshot {
 impl ClusterView {
     /// Knows these topics from now on, with the ids 1, 2, ….
     pub(crate) fn knows(&self, topics: &[&str]) {
-        let ids = || (1_u128..).map(u128::to_be_bytes);
-        let names = || topics.iter().map(|topic| Arc::<str>::from(*topic));
-        self.snapshot.store(Arc::new(ClusterSnapshot {
-            ids: ids().zip(names()).collect(),
-            names: names().zip(ids()).collect(),
-            ..ClusterSnapshot::default()
-        }));
+        self.snapshot.store(Arc::new(ClusterSnapshot::of_topics(topics)));
     }
 }
 

@@ -1,0 +1,5 @@
+//! [`sluicegate_fuzz::request`], driven by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sluicegate_fuzz::request(data));

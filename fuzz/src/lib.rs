@@ -36,6 +36,6 @@ pub use sasl::sasl;
 /// A function that panics where something does not hold of an input.
 pub type Target = fn(&[u8]);
 
-/// The targets by name, but for [`canary`], which must fail.
+/// The targets by name, but for [`canary()`], which must fail.
 pub const TARGETS: [(&str, Target); 4] =
     [("request", request), ("response", response), ("batch", batch), ("sasl", sasl)];

@@ -112,9 +112,12 @@ impl ClusterSnapshot {
 
 #[cfg(test)]
 impl ClusterView {
-    /// Knows these topics from now on, with the ids 1, 2, ….
+    /// Knows these topics from now on, with the ids 1, 2, …, and brokers that have all that the table has.
     pub(crate) fn knows(&self, topics: &[&str]) {
-        self.snapshot.store(Arc::new(ClusterSnapshot::of_topics(topics)));
+        self.snapshot.store(Arc::new(ClusterSnapshot {
+            offer: Some(Offer::whole_table()),
+            ..ClusterSnapshot::of_topics(topics)
+        }));
     }
 }
 

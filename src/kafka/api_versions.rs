@@ -78,6 +78,16 @@ impl Offer {
         Self { apis: apis.collect(), ..self.clone() }
     }
 
+    /// Whether clients are offered this version of this API; for what [`Offer::through_gateway`] made.
+    #[must_use]
+    pub fn has(&self, key: i16, version: i16) -> bool {
+        // In the order of the table, which is that of the keys.
+        let place = self.apis.binary_search_by_key(&key, |api| api.key).ok();
+        place
+            .and_then(|place| self.apis.get(place))
+            .is_some_and(|api| api.versions.contains(version))
+    }
+
     /// The response to `version` of ApiVersions. A version that the table does not have is answered
     /// in version 0, with error 35 and the list, from which the client learns which to use
     /// (KIP-511).
@@ -145,6 +155,20 @@ impl Offer {
             put_uvarint(out, tag);
             put_uvarint(out, u32::try_from(body.len()).unwrap_or(u32::MAX));
             out.extend_from_slice(&body);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Offer {
+    /// What clients are offered where the brokers have all that the table has.
+    pub(crate) fn whole_table() -> Self {
+        let apis = APIS.iter().map(|api| ApiRange { key: api.key, versions: api.offered });
+        Self {
+            apis: apis.collect(),
+            supported_features: Vec::new(),
+            finalized_features_epoch: -1,
+            finalized_features: Vec::new(),
         }
     }
 }

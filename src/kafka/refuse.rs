@@ -117,6 +117,16 @@ pub fn whole(
     found: &Found,
     outcome: Outcome<'_>,
 ) -> Bytes {
+    everything(exchange, frame, found, outcome).answer(exchange, correlation_id, outcome)
+}
+
+/// All that a request names.
+fn everything(
+    exchange: &'static Exchange,
+    frame: &[u8],
+    found: &Found,
+    outcome: Outcome<'_>,
+) -> Refusals {
     let mut refusals = Refusals::default();
     if exchange.api.repeats.contains(exchange.version) {
         for topic in found.topics.iter().filter(|topic| found.list_of(topic) == List::Topics) {
@@ -131,7 +141,21 @@ pub fn whole(
         let name = key.name.text(frame).unwrap_or_default();
         refusals.key(key.kind, name, key.echoed(found, frame), outcome);
     }
-    refusals.answer(exchange, correlation_id, outcome)
+    refusals
+}
+
+/// The answer to a request of a version that is carried where the brokers have it, and which they do not have; `frame` and
+/// `found` are the request's. `None` where the answer would have no place to say so.
+#[must_use]
+pub fn not_offered(
+    exchange: &'static Exchange,
+    correlation_id: i32,
+    frame: &[u8],
+    found: &Found,
+) -> Option<Bytes> {
+    let refusals = everything(exchange, frame, found, UNSUPPORTED);
+    let is_said = says_whole(exchange) || !refusals.is_empty();
+    is_said.then(|| refusals.answer(exchange, correlation_id, UNSUPPORTED))
 }
 
 /// The answer to a version that is not carried, in the shape of the nearest that is; `None` for a
@@ -142,15 +166,20 @@ pub fn unsupported_version(key: i16, version: i16, correlation_id: i32) -> Optio
         return None;
     }
     let exchange = exchange(key, api_of(key)?.nearest(version))?;
+    let is_said = says_whole(exchange);
+    is_said.then(|| Refusals::default().answer(exchange, correlation_id, UNSUPPORTED))
+}
+
+/// Whether an answer has an error for the request as a whole.
+fn says_whole(exchange: &Exchange) -> bool {
     let says_it = |field: &Field| {
         field.meaning == Meaning::ErrorCode && field.versions.contains(exchange.version)
     };
-    if !exchange.api.response.iter().any(says_it) {
-        return None;
-    }
-    let outcome = Outcome { code: ErrorCode::UNSUPPORTED_VERSION, message: None };
-    Some(Refusals::default().answer(exchange, correlation_id, outcome))
+    exchange.api.response.iter().any(says_it)
 }
+
+const UNSUPPORTED: Outcome<'static> =
+    Outcome { code: ErrorCode::UNSUPPORTED_VERSION, message: None };
 
 /// A response frame with `body` written behind its header.
 pub(in crate::kafka) fn response_frame(

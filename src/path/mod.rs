@@ -280,8 +280,9 @@ impl Path {
     ) -> Result<Fate, Ended> {
         let unreadable = |error: walk::WalkError| Ended::ClientRequest(error.to_string());
         let header = walk::request_header(frame).map_err(unreadable)?;
-        let Some(exchange) = kafka::exchange(header.key, header.version) else {
-            return self.unsupported(&header, pending);
+        let carried = kafka::exchange(header.key, header.version);
+        let Some(exchange) = carried.filter(|exchange| self.is_offered(exchange)) else {
+            return self.unsupported(carried, &header, frame, pending);
         };
         match exchange.api.handling {
             Handling::Login => return Ok(Fate::Login),
@@ -474,17 +475,38 @@ impl Path {
         self.shard.shared.config.listeners.get(self.door.listener)
     }
 
-    /// A version that is not carried is answered in its API's shape; a key that is not in the table ends the connection,
+    /// Whether the brokers have it, too. They would end the connection upon a version that they do not know, and it is not for
+    /// them to say what becomes of what clients were not offered.
+    fn is_offered(&self, exchange: &Exchange) -> bool {
+        match exchange.api.handling {
+            Handling::Login | Handling::Local => true,
+            Handling::Enforce | Handling::Never => self.cluster().is_ok_and(|cluster| {
+                let offer = cluster.offer.as_ref();
+                offer.is_some_and(|offer| offer.has(exchange.api.key, exchange.version))
+            }),
+        }
+    }
+
+    /// A version that is not offered is answered in its API's shape; a key that is not in the table ends the connection,
     /// as in Kafka, because nobody knows the shape of its answer.
     fn unsupported(
         &self,
+        carried: Option<&'static Exchange>,
         header: &RequestHeader,
+        frame: &[u8],
         pending: &mut impl FnMut(Pending),
     ) -> Result<Fate, Ended> {
-        let answer = if header.key == kafka::table::API_VERSIONS_KEY {
-            Some(self.offer(header)?)
-        } else {
-            refuse::unsupported_version(header.key, header.version, header.correlation_id)
+        let correlation = header.correlation_id;
+        let answer = match carried {
+            _ if header.key == kafka::table::API_VERSIONS_KEY => Some(self.offer(header)?),
+            Some(exchange) => {
+                let found = &mut self.shard.work.borrow_mut().found;
+                walk::request(exchange, frame, header.body, found)
+                    .map_err(|error| Ended::ClientRequest(error.to_string()))?;
+                let answer = refuse::not_offered(exchange, correlation, frame, found);
+                answer.filter(|_| expects_answer(exchange, found))
+            }
+            None => refuse::unsupported_version(header.key, header.version, correlation),
         };
         let text = format!("API key {} version {} is not offered", header.key, header.version);
         self.note(&Note::new(EntryKind::Denial).text(&text), None)?;

@@ -61,6 +61,22 @@ fn offers_what_both_have() {
         ]
     );
     assert_eq!(offer.finalized_features, broker().finalized_features);
+    let has = |row: &(i16, i16, bool)| offer.has(row.0, row.1) == row.2;
+    let rows = [
+        (0, 13, true),
+        (1, 16, true),
+        // The table has them, and the broker does not.
+        (1, 17, false),
+        (60, 0, false),
+        (68, 0, false),
+        // The other way round.
+        (1, 3, false),
+        (4, 0, false),
+        (26, 6, false),
+        // The login is the gateway's own.
+        (36, 2, true),
+    ];
+    assert!(rows.iter().all(has), "{rows:?}");
     // A broker that only has what is offered for show is not offered at all.
     let mut old = broker();
     old.apis = vec![ApiRange { key: 0, versions: Versions::new(0, 2) }];

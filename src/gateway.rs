@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_channel::{mpsc, oneshot};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
@@ -34,6 +34,7 @@ use sluicegate_actors::runtime::{
 use sluicegate_actors::session::{PartError, PartKind, SessionSources};
 use sluicegate_actors::vocabulary::SessionId;
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::acceptor::{Acceptor, AcceptorError};
 use crate::cluster::{ClusterTask, ClusterView};
@@ -54,6 +55,7 @@ pub struct Gateway {
     shards: Vec<ExecutorJoinHandle<()>>,
     inboxes: Vec<mpsc::Sender<Command>>,
     control: Actors,
+    policy_asks: Arc<Notify>,
     store: StoreThread,
     shutdown_timeout: Duration,
 }
@@ -139,7 +141,7 @@ impl Gateway {
     ///
     /// [`StartError`] names what is wrong; nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let Ground { control_plane, logs, store, damaged } = Ground::lay(&config)?;
+        let Ground { control_plane, policy_asks, logs, store, damaged } = Ground::lay(&config)?;
         let tls = server_configs(&config)?;
         console::open(&config, &control_plane)?;
         let control =
@@ -156,7 +158,7 @@ impl Gateway {
         let (inboxes, shards) = start_shards(&shared, logs, tasks)?;
         let control = Actors(control_plane);
         let store = StoreThread::start(store, damaged).map_err(StartError::Thread)?;
-        Ok(Self { shards, inboxes, control, store, shutdown_timeout })
+        Ok(Self { shards, inboxes, control, policy_asks, store, shutdown_timeout })
     }
 
     /// Drains and ends: no new connections, answers in flight are delivered, all within the configured bound.
@@ -176,6 +178,12 @@ impl Gateway {
         self.store.stop();
     }
 
+    /// Whom to notify to have the policies loaded again now, rather than when a file is seen to have changed.
+    #[must_use]
+    pub fn policy_asks(&self) -> Arc<Notify> {
+        Arc::clone(&self.policy_asks)
+    }
+
     /// Where work of the control plane runs.
     #[must_use]
     pub fn runtime(&self) -> &tokio::runtime::Handle {
@@ -186,6 +194,7 @@ impl Gateway {
 /// What shards stand on: the actors and the record log.
 struct Ground {
     control_plane: ControlPlane,
+    policy_asks: Arc<Notify>,
     /// One for each shard.
     logs: Vec<SegmentWriter>,
     store: Store,
@@ -203,14 +212,15 @@ impl Ground {
         let (logs, control_log) = open_logs(config, gateway)?;
         let control_log = Arc::new(control_log);
         control_log.note(EntryKind::LogOpened, env!("CARGO_PKG_VERSION"))?;
+        control_log.policy(&policies.bundle())?;
         let rules = mask_rules(config)?.map(Arc::new);
         let damaged = Arc::new(AtomicBool::new(false));
         let grants = GrantTable::default();
         let sources = sources(config, &policies, rules, &grants, &control_log, &damaged);
         let desk = desk(config, &policies, grants, &control_log);
         let control_plane = ControlPlane::start(control_configuration(config, sources, desk)?)?;
-        watch_policies(&control_plane, &policies, &control_log);
-        Ok(Self { control_plane, logs, store, damaged })
+        let policy_asks = watch_policies(&control_plane, &policies, &control_log);
+        Ok(Self { control_plane, policy_asks, logs, store, damaged })
     }
 }
 
@@ -480,39 +490,53 @@ fn issuer_configuration(name: &str, issuer: &Issuer) -> Result<IssuerConfigurati
     Ok(IssuerConfiguration { settings, source })
 }
 
-/// Loads policies again when a file changes; one that is refused leaves the old bundle in force.
-fn watch_policies(control_plane: &ControlPlane, policies: &Arc<Policies>, log: &Arc<ControlLog>) {
+/// Loads policies again when a file changes or when it is asked to; one that is refused leaves the old bundle in force.
+/// Returns whom to ask.
+fn watch_policies(
+    control_plane: &ControlPlane,
+    policies: &Arc<Policies>,
+    log: &Arc<ControlLog>,
+) -> Arc<Notify> {
     let (policies, log) = (Arc::clone(policies), Arc::clone(log));
     let sessions = control_plane.control().sessions.clone();
+    let asked = Arc::new(Notify::new());
+    let asks = Arc::clone(&asked);
     control_plane.runtime().spawn(async move {
-        let mut seen = policies.files_changed_at();
+        let mut seen = policies.file_marks();
         let mut interval = tokio::time::interval(POLICY_LOOK_EVERY);
         loop {
-            interval.tick().await;
-            let changed: Vec<Option<SystemTime>> = policies.files_changed_at();
-            if changed == seen {
+            let is_asked = tokio::select! {
+                _ = interval.tick() => false,
+                () = asked.notified() => true,
+            };
+            let marks = policies.file_marks();
+            if marks == seen && !is_asked {
                 continue;
             }
-            seen = changed;
+            seen = marks;
             match policies.reload() {
-                Ok(Some(hash)) => {
-                    tracing::info!(%hash, "policies loaded again");
-                    noted(&log, EntryKind::PolicyChanged, &hash.to_string());
+                Ok(Some(bundle)) => {
+                    let (hash, epoch) = (bundle.hash(), bundle.epoch());
+                    tracing::info!(%hash, epoch, "policies loaded again");
+                    noted(EntryKind::PolicyChanged, log.policy(&bundle));
                     sessions.recompile(PartKind::Policy);
                 }
+                Ok(None) if is_asked => tracing::info!("policies are as they were"),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!(%error, "policies refused; the old ones stay");
-                    noted(&log, EntryKind::PolicyRefused, &error.to_string());
+                    let kind = EntryKind::PolicyRefused;
+                    noted(kind, log.note(kind, &error.to_string()));
                 }
             }
         }
     });
+    asks
 }
 
 /// What cannot be recorded is said at least.
-fn noted(log: &ControlLog, kind: EntryKind, text: &str) {
-    if let Err(error) = log.note(kind, text) {
+fn noted(kind: EntryKind, outcome: Result<(), RecordError>) {
+    if let Err(error) = outcome {
         tracing::error!(%error, ?kind, "an event of the gateway is not in the record log");
     }
 }

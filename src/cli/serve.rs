@@ -28,12 +28,28 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return refuse(1, &error),
     };
+    if let Err(error) = reload_at_hangup(&gateway) {
+        return refuse(1, &error);
+    }
     tracing::info!("ready");
     let signal = signals.wait(&gateway);
     tracing::info!(signal, "draining");
     gateway.stop();
     tracing::info!("stopped");
     ExitCode::SUCCESS
+}
+
+/// SIGHUP has the policies loaded again, without waiting for the next look at their files.
+fn reload_at_hangup(gateway: &Gateway) -> io::Result<()> {
+    let _entered = gateway.runtime().enter();
+    let mut hangup = signal(SignalKind::hangup())?;
+    let policies = gateway.policy_asks();
+    gateway.runtime().spawn(async move {
+        while hangup.recv().await.is_some() {
+            policies.notify_one();
+        }
+    });
+    Ok(())
 }
 
 /// The signals that tell the process to end. From [`Signals::watch`] on they no longer end it by themselves.

@@ -12,14 +12,14 @@ mod shadow;
 pub mod slice;
 pub mod snapshot;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use thiserror::Error;
 
 use crate::session::SessionFacts;
-use crate::vocabulary::{PolicyHash, UnixMillis};
+use crate::vocabulary::UnixMillis;
 
 use bundle::{Bundle, PolicyFile};
 use decide::{Asker, AskerError, RequestContext};
@@ -33,6 +33,16 @@ pub struct Policies {
     files: Vec<PathBuf>,
     approvers: Vec<String>,
     slices: Mutex<Slices>,
+}
+
+/// What tells a file from what it was before. Its times alone would not: they stand still for some milliseconds, and a file
+/// that is replaced twice within that was looked at in between, if things go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMark {
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 /// Why a bundle was refused; the old one stays.
@@ -62,12 +72,12 @@ impl Policies {
         Ok(Self { files, approvers, slices: Mutex::new(Slices::new(Arc::new(bundle))) })
     }
 
-    /// Loads the files again. `Some` with the new bundle's hash where it differs: sessions must be compiled again.
+    /// Loads the files again. `Some` with the new bundle where it differs: sessions must be compiled again.
     ///
     /// # Errors
     ///
     /// [`PoliciesError`]; the bundle in force stays.
-    pub fn reload(&self) -> Result<Option<PolicyHash>, PoliciesError> {
+    pub fn reload(&self) -> Result<Option<Arc<Bundle>>, PoliciesError> {
         let (epoch, hash) = {
             let slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
             (slices.bundle().epoch(), slices.bundle().hash())
@@ -77,17 +87,16 @@ impl Policies {
         if bundle.hash() == hash {
             return Ok(None);
         }
-        let hash = bundle.hash();
+        let bundle = Arc::new(bundle);
         let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
-        *slices = Slices::new(Arc::new(bundle));
-        Ok(Some(hash))
+        *slices = Slices::new(Arc::clone(&bundle));
+        Ok(Some(bundle))
     }
 
-    /// When each file was changed last; `None` for one that is not there.
+    /// What tells each file from what it was before; `None` for one that is not there.
     #[must_use]
-    pub fn files_changed_at(&self) -> Vec<Option<SystemTime>> {
-        let changed = |path: &PathBuf| std::fs::metadata(path).and_then(|it| it.modified()).ok();
-        self.files.iter().map(changed).collect()
+    pub fn file_marks(&self) -> Vec<Option<FileMark>> {
+        self.files.iter().map(|path| FileMark::of(path).ok()).collect()
     }
 
     /// The bundle in force.
@@ -124,6 +133,18 @@ impl Policies {
     }
 }
 
+impl FileMark {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self {
+            inode: found.ino(),
+            bytes: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
 fn read(files: &[PathBuf]) -> Result<Vec<PolicyFile>, PoliciesError> {
     let one = |path: &PathBuf| {
         let text = std::fs::read_to_string(path)
@@ -131,4 +152,28 @@ fn read(files: &[PathBuf]) -> Result<Vec<PolicyFile>, PoliciesError> {
         Ok(PolicyFile { name: Path::display(path).to_string(), text })
     };
     files.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_has_another_mark_whatever_its_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, fresh] = ["policy.cedar", "policy.new"].map(|name| folder.path().join(name));
+        let mark_of = |text: &str| {
+            fs::write(&fresh, text).unwrap();
+            let file = File::options().write(true).open(&fresh).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            fs::rename(&fresh, &path).unwrap();
+            FileMark::of(&path).unwrap()
+        };
+        let (first, second) = (mark_of("permit"), mark_of("forbid"));
+        assert_ne!(first, second);
+        assert_eq!(second, FileMark::of(&path).unwrap());
+        assert_eq!((first.modified, first.bytes), (second.modified, second.bytes));
+    }
 }

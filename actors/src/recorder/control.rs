@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::approval::desk::DeskEvent;
 use crate::approval::grant::GrantId;
+use crate::policy::bundle::Bundle;
 use crate::session::{CloseReason, SessionFacts};
 use crate::vocabulary::ConnectionId;
 
@@ -124,6 +125,20 @@ impl ControlLog {
     pub fn note(&self, kind: EntryKind, text: &str) -> Result<(), RecordError> {
         let origin = Origin::control();
         self.write(EntryDraft { text, ..draft(kind, &origin) })
+    }
+
+    /// A policy bundle is in force from here on: entries name it by its epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`]; it is not in the log.
+    pub fn policy(&self, bundle: &Bundle) -> Result<(), RecordError> {
+        let (origin, text) = (Origin::control(), bundle.hash().to_string());
+        self.write(EntryDraft {
+            policy_epoch: bundle.epoch(),
+            text: &text,
+            ..draft(EntryKind::PolicyChanged, &origin)
+        })
     }
 
     /// Writes a draft with its number and time.

@@ -64,18 +64,20 @@ rust() {
 
 # Each of the following makes its result in a fresh folder and moves it into place, so that an interrupted run leaves
 # nothing that looks whole; a stamp of what it was made from tells whether it is up to date.
+# The jars of one Kafka: its folder, then what Maven is told beside the POM.
 kafka_jars() {
-    local stamp
-    stamp=$(sha256sum <scripts/kafka/pom.xml)
-    [ "$(cat "$SLUICEGATE_KAFKA_HOME/stamp" 2>/dev/null)" = "$stamp" ] && return
-    say "fetching the jars of Apache Kafka into $SLUICEGATE_KAFKA_HOME"
-    local fresh="$SLUICEGATE_KAFKA_HOME.new"
+    local home=$1 stamp
+    shift
+    stamp=$({ cat scripts/kafka/pom.xml && printf '%s' "$*"; } | sha256sum)
+    [ "$(cat "$home/stamp" 2>/dev/null)" = "$stamp" ] && return
+    say "fetching the jars of Apache Kafka into $home"
+    local fresh="$home.new"
     rm -rf "$fresh"
     mkdir -p "$fresh/libs"
-    mvn -q -B -Dstyle.color=never -f scripts/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$fresh/libs" </dev/null
+    mvn -q -B -Dstyle.color=never -f scripts/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$fresh/libs" "$@" </dev/null
     printf '%s\n' "$stamp" >"$fresh/stamp"
-    rm -rf "$SLUICEGATE_KAFKA_HOME"
-    mv "$fresh" "$SLUICEGATE_KAFKA_HOME"
+    rm -rf "$home"
+    mv "$fresh" "$home"
 }
 
 python_clients() {
@@ -180,7 +182,9 @@ mkdir -p "$SLUICEGATE_CACHE" "$SLUICEGATE_CLIENTS_HOME"
 # Two runs at once would step on each other's new folders.
 exec 9>"$SLUICEGATE_CACHE/setup.lock"
 flock 9
-kafka_jars
+kafka_jars "$SLUICEGATE_KAFKA_HOME"
+# An older broker for the gateway to stand before. Its tools bring a second logger, which would win or lose by chance.
+kafka_jars "$SLUICEGATE_OLDER_KAFKA_HOME" -Dkafka.version=3.4.1 -DexcludeArtifactIds=slf4j-reload4j
 python_clients
 java_client
 java_program kafka-clients-4.3 kafka-clients kafka-clients-4.3

@@ -21,7 +21,7 @@ use sluicegate_loadtest::requests::{METADATA_VERSION, batch, metadata, produce, 
 
 use crate::support::definitions::{Api, Definitions, Field, Fill, Filler};
 use crate::support::front::is_direct;
-use crate::support::kafka::{self, HIDDEN_HOST};
+use crate::support::kafka::{self, HIDDEN_HOST, Kafka};
 use crate::support::tokens::{ALICE, BOB};
 use crate::support::unique;
 use crate::support::world::{World, text};
@@ -392,7 +392,10 @@ const CREATE_TOPICS: i16 = 19;
 const DELETE_TOPICS: i16 = 20;
 const CREATE_PARTITIONS: i16 = 37;
 const WRITE_TXN_MARKERS: i16 = 27;
+const DESCRIBE_CONFIGS: i16 = 32;
 const ALTER_CONFIGS: i16 = 33;
+const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
+const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
 const OFFSET_FETCH: i16 = 9;
 const DESCRIBE_SHARE_GROUP_OFFSETS: i16 = 90;
 
@@ -444,6 +447,28 @@ fn is_known_difference(api: &Api, case: &Case, kafka: &Value, gateway: &Value) -
     }
 }
 
+/// Kinds of configuration that an older broker does not know make the whole request a wrong one (42) to it, or their part of
+/// it; the gateway refuses them as it does before other brokers.
+fn is_unknown_kind(api: &Api, kafka: &Value, gateway: &Value) -> bool {
+    let list = match api.key {
+        DESCRIBE_CONFIGS => "Results",
+        ALTER_CONFIGS | INCREMENTAL_ALTER_CONFIGS => "Responses",
+        _ => return false,
+    };
+    let [kafka, gateway] = [kafka, gateway].map(|tree| {
+        let mut elements = tree[list].as_array().cloned().unwrap_or_default();
+        elements.sort_by_key(|it| (it["ResourceType"].as_i64(), it["ResourceName"].to_string()));
+        elements
+    });
+    kafka.len() == gateway.len()
+        && kafka.iter().zip(&gateway).all(|(kafka, gateway)| {
+            let mut wrong = gateway.clone();
+            wrong["ErrorCode"] = Value::from(42);
+            let is_refused = [29, 30, 31].map(Value::from).contains(&gateway["ErrorCode"]);
+            kafka == gateway || (is_refused && *kafka == wrong)
+        })
+}
+
 /// What the identity may not see: it is there, and must be in no answer to a request that does not name it itself.
 struct Canaries(Vec<(&'static str, Vec<u8>)>);
 
@@ -454,7 +479,7 @@ impl Canaries {
         let record = unique("canary-record");
         let mut connection = world.front.kafka.connect();
         let records: Bytes = batch([record.clone().into_bytes()]).unwrap();
-        let answer = connection.call(12, &produce(-1, &[(closed, 0, records)])).unwrap();
+        let answer = connection.call(9, &produce(-1, &[(closed, 0, records)])).unwrap();
         assert_eq!(answer.responses[0].partition_responses[0].error_code, 0, "{answer:?}");
         let partition = OffsetCommitRequestPartition::default().with_committed_offset(1);
         let topic = OffsetCommitRequestTopic::default()
@@ -511,6 +536,8 @@ struct Sweep {
 /// What all requests are made from.
 struct Material<'a> {
     world: &'a World,
+    /// Whether the broker has the groups of KIP-848, and configurations of groups with them.
+    knows_groups: bool,
     definitions: &'a Definitions,
     ids: &'a BTreeMap<String, [u8; 16]>,
     names: &'a BTreeSet<String>,
@@ -527,10 +554,14 @@ impl Sweep {
         pair: &mut Pair<'_>,
     ) {
         let gateway_alone = LEFT_OUT.iter().any(|(left_out, _)| *left_out == key);
-        let Material { world, definitions, ids, names, canaries } = material;
-        let api = definitions.api(key);
+        let Material { world, knows_groups, definitions, ids, names, canaries } = material;
+        let Some(api) = definitions.find(key) else { return };
         self.keys += 1;
         for version in versions.0..=versions.1 {
+            // Produce is offered in versions that are long gone.
+            if !api.versions.contains(&version) && !gateway_alone {
+                continue;
+            }
             self.pairs += 1;
             let mut uses = BTreeSet::new();
             for case in cases(world, &BTreeSet::new()) {
@@ -547,6 +578,16 @@ impl Sweep {
                 if !frames.insert(frame[12..].to_vec()) {
                     continue;
                 }
+                // Kafka 3.4.1 never answers a list without groups.
+                let is_list = api.key == OFFSET_FETCH && version >= 8;
+                if !knows_groups && is_list && case.groups.is_empty() {
+                    continue;
+                }
+                // Kafka 3.4.1 never answers a list without groups.
+                let is_list = key == OFFSET_FETCH && version >= 8;
+                if !knows_groups && is_list && case.groups.is_empty() {
+                    continue;
+                }
                 let answers = pair.ask(&frame, gateway_alone);
                 if let Some(answer) = &answers[1] {
                     for what in canaries.leaked(&frame, answer) {
@@ -559,7 +600,9 @@ impl Sweep {
                 }
                 self.compared += 1;
                 let [kafka, gateway] = &answers.map(|answer| readable(api, version, answer, names));
-                if kafka != gateway && !is_known_difference(api, &case, kafka, gateway) {
+                let is_known = is_known_difference(api, &case, kafka, gateway)
+                    || (!knows_groups && is_unknown_kind(api, kafka, gateway));
+                if kafka != gateway && !is_known {
                     self.different.push(format!(
                         "{} v{version} {case:?}\n  Kafka   {kafka}\n  gateway {gateway}",
                         api.name
@@ -588,10 +631,16 @@ fn readable(api: &Api, version: i16, answer: Option<Bytes>, names: &BTreeSet<Str
 
 #[test]
 fn the_gateway_answers_as_kafka_would() {
-    let Some(world) = World::new() else { return };
-    if is_direct() {
-        return;
+    let Some(kafka) = Kafka::shared() else { return };
+    if !is_direct() {
+        let compared = compare_all(&World::before(kafka));
+        assert!(compared > 2_900, "{compared}");
     }
+}
+
+/// Everything that Kafka offers and Kafka 4.3.1 still has is asked of both; how many requests were compared by somebody with
+/// some rights.
+pub fn compare_all(world: &World) -> usize {
     let mut connection = world.front.kafka.connect();
     let known = connection.call(METADATA_VERSION, &metadata(None)).unwrap().topics;
     let id_of = |name: &String| {
@@ -609,19 +658,21 @@ fn the_gateway_answers_as_kafka_would() {
         other_writer,
         managed,
         ..
-    } = &world;
+    } = world;
     let ids: BTreeMap<String, [u8; 16]> = [open, seen, closed, absent].map(id_of).into();
     let names =
         [open, seen, closed, absent, own_group, other_group, own_writer, other_writer, managed];
-    let canaries = Canaries::place(&world, ids[closed]);
+    let canaries = Canaries::place(world, ids[closed]);
     // They are seen by who may see them, so that not to find them means something.
     let all = MetadataRequest::default().with_topics(None);
     let mut everything = BytesMut::new();
     let seen_by_all = connection.call(METADATA_VERSION, &all).unwrap();
     seen_by_all.encode(&mut everything, METADATA_VERSION).unwrap();
     assert!(canaries.leaked(&[], &everything).count() >= 2, "{seen_by_all:?}");
+    let offered = connection.call(2, &ApiVersionsRequest::default()).unwrap().api_keys;
     let material = Material {
-        world: &world,
+        world,
+        knows_groups: offered.iter().any(|offer| offer.api_key == CONSUMER_GROUP_HEARTBEAT),
         definitions: &Definitions::read(&kafka::home().unwrap()),
         ids: &ids,
         names: &names.map(Clone::clone).into(),
@@ -633,7 +684,7 @@ fn the_gateway_answers_as_kafka_would() {
     let mut pair = Pair { connect: some_rights, connections: None };
     let mut pair_of_all = Pair { connect: all_rights, connections: None };
     let (mut some, mut all) = (Sweep::default(), Sweep::default());
-    for offer in connection.call(2, &ApiVersionsRequest::default()).unwrap().api_keys {
+    for offer in offered {
         if [17, 18, 36].contains(&offer.api_key) {
             continue;
         }
@@ -645,7 +696,7 @@ fn the_gateway_answers_as_kafka_would() {
     }
     some.tell("with some rights");
     assert!(some.leaks.is_empty(), "{} leaks:\n{}", some.leaks.len(), some.leaks.join("\n"));
-    assert!(some.compared > 2_900, "{}", some.compared);
     all.tell("with all rights");
-    assert!(all.compared > 1_000, "{}", all.compared);
+    assert!(all.compared > 500, "{}", all.compared);
+    some.compared
 }

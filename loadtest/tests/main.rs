@@ -33,6 +33,7 @@ mod flood;
 mod hostile;
 mod login;
 mod mask;
+mod older;
 mod path;
 mod patterns;
 mod producers;

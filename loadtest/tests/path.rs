@@ -20,7 +20,13 @@ use crate::support::{PATIENCE, unique};
 
 #[test]
 fn keys_values_headers_and_timestamps_arrive_as_sent() {
-    let Some(front) = Front::shared() else { return };
+    if let Some(front) = Front::shared() {
+        assert_arrive_as_sent(front);
+    }
+}
+
+/// Each family reads what it wrote, bit by bit.
+pub fn assert_arrive_as_sent(front: &Front) {
     for family in FAMILIES {
         let topic = unique("bytes");
         front.kafka.create_topic(&topic, 2);
@@ -65,9 +71,15 @@ fn keys_values_headers_and_timestamps_arrive_as_sent() {
 
 #[test]
 fn groups_resume_where_they_committed() {
-    let Some(front) = Front::shared() else { return };
+    if let Some(front) = Front::shared() {
+        assert_groups_resume(front, &["classic", "consumer"]);
+    }
+}
+
+/// Members of groups of these protocols go on where the last one committed.
+pub fn assert_groups_resume(front: &Front, protocols: &[&str]) {
     for family in FAMILIES {
-        for protocol in ["classic", "consumer"] {
+        for protocol in protocols.iter().copied() {
             let topic = unique("grouped");
             front.kafka.create_topic(&topic, 1);
             let access = front.access(&ALICE);
@@ -132,7 +144,13 @@ fn every_codec_goes_both_ways() {
 
 #[test]
 fn idempotent_and_plain_producers_are_acknowledged() {
-    let Some(front) = Front::shared() else { return };
+    if let Some(front) = Front::shared() {
+        assert_acknowledged(front);
+    }
+}
+
+/// Producers of all kinds are acknowledged, and what they wrote is there once.
+pub fn assert_acknowledged(front: &Front) {
     let access = front.access(&ALICE);
     for family in FAMILIES {
         let topic = unique("acks");
@@ -158,7 +176,13 @@ fn idempotent_and_plain_producers_are_acknowledged() {
 
 #[test]
 fn transactions_commit_and_abort() {
-    let Some(front) = Front::shared() else { return };
+    if let Some(front) = Front::shared() {
+        assert_transactions(front);
+    }
+}
+
+/// What was committed is read, and what was aborted is not.
+pub fn assert_transactions(front: &Front) {
     let access = front.access(&ALICE);
     for family in FAMILIES {
         let topic = unique("transactional");
@@ -187,7 +211,13 @@ fn transactions_commit_and_abort() {
 
 #[test]
 fn a_transaction_carries_the_offsets_of_what_it_read() {
-    let Some(front) = Front::shared() else { return };
+    if let Some(front) = Front::shared() {
+        assert_offsets_in_transactions(front);
+    }
+}
+
+/// Offsets are committed with the transaction that they belong to.
+pub fn assert_offsets_in_transactions(front: &Front) {
     let access = front.access(&ALICE);
     for family in FAMILIES {
         let [input, output] = [unique("input"), unique("output")];
@@ -218,7 +248,13 @@ fn a_transaction_carries_the_offsets_of_what_it_read() {
 
 #[test]
 fn admin_clients_see_only_the_gateway() {
-    let Some(front) = Front::shared() else { return };
+    if let Some(front) = Front::shared() {
+        assert_admins_see_only(front);
+    }
+}
+
+/// Admin clients see topics and the cluster, and no address but the gateway's.
+pub fn assert_admins_see_only(front: &Front) {
     let access = front.access(&ALICE);
     let topic = unique("described");
     front.kafka.create_topic(&topic, 3);

@@ -18,8 +18,13 @@ impl Counting {
     /// Takes an address; `broker_of` is told it and says where the broker is.
     pub fn start(broker_of: impl FnOnce(SocketAddr) -> SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let broker = broker_of(listener.local_addr().unwrap());
+        Self::on(listener, broker)
+    }
+
+    /// As [`Counting::start`], on a listener that is there already.
+    pub fn on(listener: TcpListener, broker: SocketAddr) -> Self {
         let address = listener.local_addr().unwrap();
-        let broker = broker_of(address);
         let counts = Arc::new(Mutex::new(Counts::new()));
         let shared = Arc::clone(&counts);
         std::thread::spawn(move || {

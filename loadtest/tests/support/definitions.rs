@@ -2,6 +2,7 @@
 //! of the gateway's tables, and of every client.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,6 +16,7 @@ pub struct Definitions(BTreeMap<i16, Api>);
 pub struct Api {
     pub key: i16,
     pub name: String,
+    pub versions: RangeInclusive<i16>,
     flexible_from: i16,
     request: Message,
     response: Message,
@@ -99,14 +101,20 @@ impl Definitions {
             let name = request["name"].as_str().unwrap().trim_end_matches("Request").to_owned();
             let flexible = versions(request["flexibleVersions"].as_str());
             let flexible_from = flexible.map_or(i16::MAX, |(from, _)| from);
+            let (from, to) = versions(request["validVersions"].as_str()).unwrap();
             let (request, response) = (Message::of(&request), Message::of(&response));
-            Some((key, Api { key, name, flexible_from, request, response }))
+            Some((key, Api { key, name, versions: from..=to, flexible_from, request, response }))
         });
         Self(apis.collect())
     }
 
     pub fn api(&self, key: i16) -> &Api {
         &self.0[&key]
+    }
+
+    /// `None` for an API that this Kafka does not have.
+    pub fn find(&self, key: i16) -> Option<&Api> {
+        self.0.get(&key)
     }
 }
 

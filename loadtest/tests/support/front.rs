@@ -31,10 +31,7 @@ impl Front {
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Front> = OnceLock::new();
         let kafka = Kafka::shared()?;
-        Some(SHARED.get_or_init(|| {
-            let gateway = (!is_direct()).then(|| Gateway::start(kafka, Setup::default()));
-            Self { kafka, gateway }
-        }))
+        Some(SHARED.get_or_init(|| Self::before(kafka, Setup::default())))
     }
 
     /// A gateway of its own for one test; `None`, with a printed line, where there is no Kafka or no gateway.
@@ -49,9 +46,13 @@ impl Front {
 
     /// As [`Front::start`], for tests that make sense at Kafka itself.
     pub fn start_or_kafka(setup: Setup) -> Option<Self> {
-        let kafka = Kafka::shared()?;
+        Some(Self::before(Kafka::shared()?, setup))
+    }
+
+    /// Clients of this cluster: with a gateway before it, or as [`is_direct`] says.
+    pub fn before(kafka: &'static Kafka, setup: Setup) -> Self {
         let gateway = (!is_direct()).then(|| Gateway::start(kafka, setup));
-        Some(Self { kafka, gateway })
+        Self { kafka, gateway }
     }
 
     /// The gateway of [`Front::start`].

@@ -9,14 +9,17 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::create_acls_request::AclCreation;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
-    CreateAclsRequest, CreateTopicsRequest, FindCoordinatorRequest, TopicName,
+    CreateAclsRequest, CreateTopicsRequest, DeleteTopicsRequest, FindCoordinatorRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use rustix::process::Signal;
 use sluicegate_loadtest::client::{Connection, PlainLogin};
 use sluicegate_loadtest::kafka;
 use sluicegate_loadtest::process::Process;
+use sluicegate_loadtest::requests::{METADATA_VERSION, metadata, topic_name};
 use tempfile::TempDir;
 
 use super::{PATIENCE, START_PATIENCE, free_addresses};
@@ -73,17 +76,39 @@ impl Kafka {
         shared.as_ref()
     }
 
+    /// As [`Kafka::shared`], of Kafka 3.4.1.
+    pub fn older() -> Option<&'static Self> {
+        static OLDER: OnceLock<Option<Kafka>> = OnceLock::new();
+        let older = OLDER.get_or_init(|| {
+            // The clients are the other one's. Its formatter knows no SCRAM users yet.
+            home()
+                .and(named_home("SLUICEGATE_OLDER_KAFKA_HOME"))
+                .map(|home| Self::start_with(&home, &[]))
+        });
+        if older.is_none() {
+            super::skip(
+                "SLUICEGATE_OLDER_KAFKA_HOME, or the other, is not set (make test sets it)",
+            );
+        }
+        older.as_ref()
+    }
+
     /// Starts a cluster of one node, which is broker 1 and its controller, and waits until it serves.
     pub fn start(home: &Path) -> Self {
+        Self::start_with(home, &["SCRAM-SHA-256", "SCRAM-SHA-512"])
+    }
+
+    fn start_with(home: &Path, mechanisms: &[&str]) -> Self {
         let [controller] = free_addresses("127.0.0.1");
-        let kafka = Self { node: Node::start(home, 1, controller), controller };
+        let kafka = Self { node: Node::start(home, 1, controller, mechanisms), controller };
         kafka.await_coordinators();
         kafka
     }
 
     /// Adds a broker to the cluster and waits until it serves. It ends with the returned value.
     pub fn join(&self, home: &Path, id: i32) -> Node {
-        Node::start(home, id, self.controller)
+        // Users are part of the controller's first snapshot.
+        Node::start(home, id, self.controller, &[])
     }
 
     /// Waits for the coordinators of groups and of transactions: asking for one makes the broker create its topic.
@@ -109,6 +134,12 @@ impl Kafka {
     /// A listener without login, and the address that it advertises: for a relay between the gateway and it.
     pub fn relayed(&self) -> (SocketAddr, SocketAddr) {
         (self.node.addresses.relayed, self.node.addresses.relay)
+    }
+
+    /// One connection to each broker, as [`Kafka::connect`] makes them: what each says of itself.
+    pub fn connect_to_each(&self, others: &[Node]) -> Vec<Connection> {
+        let addresses = std::iter::once(&self.node).chain(others).map(|node| node.addresses.open);
+        addresses.map(|address| Connection::open(address, PATIENCE).unwrap()).collect()
     }
 
     /// As [`Node::kill_and_restart`], for the first broker.
@@ -146,7 +177,24 @@ impl Kafka {
 
     /// Creates a topic with a copy on each of three brokers, two of which must have what is acknowledged.
     pub fn create_topic_thrice(&self, name: &str, partitions: i32) {
-        self.request_topic(name, partitions, 3, &[("min.insync.replicas", "2")]);
+        // Some tests' records are as old as can be, and must stay.
+        let configs = [("min.insync.replicas", "2"), ("retention.ms", "-1")];
+        self.request_topic(name, partitions, 3, &configs);
+    }
+
+    /// Deletes a topic; brokers learn of it a moment later.
+    pub fn delete_topic(&self, name: &str) {
+        let topic = DeleteTopicState::default().with_name(Some(topic_name(name)));
+        let request =
+            DeleteTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+        let response = self.connect().call(6, &request).unwrap();
+        assert_eq!(response.responses[0].error_code, 0, "{response:?}");
+    }
+
+    /// What the first broker knows of a topic: its error, its id, its partitions.
+    pub fn topic(&self, name: &str) -> MetadataResponseTopic {
+        let answer = self.connect().call(METADATA_VERSION, &metadata(Some(&[name]))).unwrap();
+        answer.topics[0].clone()
     }
 
     fn request_topic(&self, name: &str, partitions: i32, copies: i16, configs: &[(&str, &str)]) {
@@ -199,19 +247,35 @@ impl Kafka {
 }
 
 impl Node {
-    fn start(home: &Path, id: i32, controller: SocketAddr) -> Self {
+    /// The gateway's user can log in by these mechanisms of SCRAM, too.
+    fn start(home: &Path, id: i32, controller: SocketAddr, mechanisms: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("sluicegate-kafka-").tempdir().unwrap();
         let [open] = free_addresses("127.0.0.1");
         let [guarded, relayed, relay] = free_addresses(HIDDEN_HOST);
         let addresses = Addresses { open, guarded, relayed, relay, controller };
-        let process = node(home, directory.path(), id, addresses).start(START_PATIENCE).unwrap();
+        let mut node = node(home, directory.path(), id, addresses);
+        for mechanism in mechanisms {
+            let password = password_of(GATEWAY_USER);
+            let user = format!("{mechanism}=[name={GATEWAY_USER},password={password}]");
+            node.format_arguments.extend(["--add-scram".to_owned(), user]);
+        }
+        let process = node.start(START_PATIENCE).unwrap();
         Self { process, addresses, home: home.to_owned(), directory, id }
     }
 
     /// Ends the broker without a word and starts it again in its old folder, on its old ports.
     pub fn kill_and_restart(&mut self, down: Duration) {
-        self.process.signal(Signal::KILL);
-        assert!(self.process.await_exit(PATIENCE).is_some(), "it does not die");
+        self.restart(Signal::KILL, down);
+    }
+
+    /// Stops the broker in order, so that it gives its leadership away first, and starts it again.
+    pub fn stop_and_restart(&mut self) {
+        self.restart(Signal::TERM, Duration::ZERO);
+    }
+
+    fn restart(&mut self, end: Signal, down: Duration) {
+        self.process.signal(end);
+        assert!(self.process.await_exit(PATIENCE).is_some(), "it does not end");
         std::thread::sleep(down);
         let Self { home, directory, id, addresses, .. } = &*self;
         let again = node(home, directory.path(), *id, *addresses).serve(START_PATIENCE);
@@ -221,19 +285,12 @@ impl Node {
 
 /// A broker in its folder.
 fn node<'a>(home: &'a Path, folder: &'a Path, id: i32, addresses: Addresses) -> kafka::Node<'a> {
-    // Users are part of the controller's first snapshot.
-    let mechanisms: &[&str] = if id == 1 { &["SCRAM-SHA-256", "SCRAM-SHA-512"] } else { &[] };
-    let format_arguments = mechanisms.iter().flat_map(|mechanism| {
-        let password = password_of(GATEWAY_USER);
-        let user = format!("{mechanism}=[name={GATEWAY_USER},password={password}]");
-        ["--add-scram".to_owned(), user]
-    });
     kafka::Node {
         home,
         folder,
         heap: "-Xmx512m",
         properties: server_properties(id, addresses),
-        format_arguments: format_arguments.collect(),
+        format_arguments: Vec::new(),
     }
 }
 
@@ -272,7 +329,11 @@ pub fn login_of(user: &str) -> PlainLogin {
 
 /// The folder with Kafka's jars, where it is named.
 pub fn home() -> Option<PathBuf> {
-    let home = PathBuf::from(std::env::var_os("SLUICEGATE_KAFKA_HOME")?);
+    named_home("SLUICEGATE_KAFKA_HOME")
+}
+
+fn named_home(variable: &str) -> Option<PathBuf> {
+    let home = PathBuf::from(std::env::var_os(variable)?);
     assert!(home.join("libs").is_dir(), "no libs folder in {}: run make setup", home.display());
     Some(home)
 }

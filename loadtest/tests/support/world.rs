@@ -41,7 +41,12 @@ pub struct World {
 }
 
 impl World {
+    /// Before the shared Kafka; `None`, with a printed line, where there is none.
     pub fn new() -> Option<Self> {
+        Kafka::shared().map(Self::before)
+    }
+
+    pub fn before(kafka: &'static Kafka) -> Self {
         let [open, seen, closed, absent] = ["open", "seen", "closed", "absent"].map(unique);
         let [managed, gone] = ["managed", "gone"].map(unique);
         let [own_group, old_group, other_group] =
@@ -65,8 +70,7 @@ impl World {
   action in [Action::"Write", Action::"Describe"], resource == TransactionalId::"{own_writer}");
 "#
         );
-        let front = Front::start_or_kafka(Setup { policy, ..Setup::default() })?;
-        let kafka = front.kafka;
+        let front = Front::before(kafka, Setup { policy, ..Setup::default() });
         for topic in [&open, &seen, &managed, &closed] {
             kafka.create_topic(topic, 2);
         }
@@ -83,7 +87,7 @@ impl World {
         kafka.permit(BOB.name, Kind::TransactionalId, &own_writer, Operation::Write);
         await_right(kafka, &seen, &own_writer);
         let connections = (kafka.connect_as(BOB.name), front.connect_as(&BOB));
-        Some(Self {
+        Self {
             front,
             open,
             seen,
@@ -98,7 +102,7 @@ impl World {
             other_writer,
             kafka: connections.0,
             gateway: connections.1,
-        })
+        }
     }
 
     /// All topics, denied ones between allowed ones.

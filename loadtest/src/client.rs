@@ -75,6 +75,12 @@ impl Connection {
         Self { stream, client_id, correlation_id: 0, outgoing: BytesMut::new() }
     }
 
+    /// Goes by another client id from now on.
+    #[must_use]
+    pub fn named(self, client_id: &str) -> Self {
+        Self { client_id: StrBytes::from_string(client_id.to_owned()), ..self }
+    }
+
     /// The socket itself, to close it half or to set its options; its bytes are the connection's where nothing encrypts.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {

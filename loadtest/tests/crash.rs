@@ -13,7 +13,7 @@ use sluicegate_loadtest::requests::{METADATA_VERSION, metadata};
 use crate::support::clients::{Access, FAMILIES, Family, Login};
 use crate::support::front::{Front, is_direct};
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::kafka::{self, Kafka};
+use crate::support::kafka::{self, Kafka, Node};
 use crate::support::null;
 use crate::support::tokens::ALICE;
 use crate::support::{PATIENCE, skip, unique};
@@ -89,9 +89,7 @@ fn three_brokers_that_restart_in_turn_lose_nothing_that_was_acknowledged() {
     if is_direct() {
         return skip("it needs the gateway, and SLUICEGATE_TEST_TARGET is kafka");
     }
-    let home = kafka::home().unwrap();
-    let mut kafka = Kafka::start(&home);
-    let mut others = [2, 3].map(|id| kafka.join(&home, id));
+    let (mut kafka, mut others) = three_brokers();
     let setup = Setup { broker_ids: vec![1, 2, 3], ..Setup::default() };
     let gateway = Gateway::start(&kafka, setup);
     let login =
@@ -130,7 +128,20 @@ fn three_brokers_that_restart_in_turn_lose_nothing_that_was_acknowledged() {
     });
 }
 
-struct EndsWhenDropped<'a>(&'a AtomicBool);
+/// A cluster of its own; the first broker is its controller, too.
+pub fn three_brokers() -> (Kafka, [Node; 2]) {
+    let home = kafka::home().unwrap();
+    let kafka = Kafka::start(&home);
+    let others = std::thread::scope(|scope| {
+        let (home, kafka) = (&home, &kafka);
+        let starting = [2, 3].map(|id| scope.spawn(move || kafka.join(home, id)));
+        starting.map(|started| started.join().unwrap())
+    });
+    (kafka, others)
+}
+
+/// Ends what goes on until then, also where an assertion fails.
+pub struct EndsWhenDropped<'a>(pub &'a AtomicBool);
 
 impl Drop for EndsWhenDropped<'_> {
     fn drop(&mut self) {
@@ -140,7 +151,7 @@ impl Drop for EndsWhenDropped<'_> {
 
 /// Writes on and on until `ended`; a consumer beside it must get as many records as were acknowledged, and no client may
 /// give up or be told of an error that it cannot mend by itself.
-fn write_and_read(family: Family, access: &Access, topic: &str, ended: &AtomicBool) {
+pub fn write_and_read(family: Family, access: &Access, topic: &str, ended: &AtomicBool) {
     let written = std::sync::atomic::AtomicU64::new(0);
     let is_written = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -175,7 +186,7 @@ fn write_and_read(family: Family, access: &Access, topic: &str, ended: &AtomicBo
 }
 
 /// Waits until all three brokers have all of these topics.
-fn await_copies(kafka: &Kafka, topics: &[&str]) {
+pub fn await_copies(kafka: &Kafka, topics: &[&str]) {
     let deadline = Instant::now() + PATIENCE;
     let mut connection = kafka.connect();
     loop {

@@ -29,6 +29,7 @@ mod ecosystem;
 mod equivalence;
 mod explain;
 mod faults;
+mod flips;
 mod flood;
 mod hostile;
 mod login;

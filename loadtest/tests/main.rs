@@ -34,6 +34,7 @@ mod flood;
 mod hostile;
 mod login;
 mod mask;
+mod moves;
 mod older;
 mod path;
 mod patterns;

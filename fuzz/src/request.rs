@@ -1,10 +1,13 @@
 //! Any request: walked, decided, edited.
 
+use std::sync::Arc;
+
 use sluicegate::kafka::edit::Edits;
 use sluicegate::kafka::found::{Found, Span};
 use sluicegate::kafka::refuse::{self, Outcome, Refusals};
 use sluicegate::kafka::{self, ErrorCode, Exchange, walk};
 use sluicegate::path::decide::{Case, Judge, Notes, Ruling};
+use sluicegate::path::patterns::Subscriptions;
 use sluicegate::path::producers;
 use sluicegate::path::tally::Tally;
 
@@ -33,7 +36,8 @@ pub fn request(data: &[u8]) {
         return;
     };
     let walked = message::walk(exchange, Direction::Request, (&frame, header.body), &mut choices);
-    let Ok(found) = walked else { return };
+    let Ok(mut found) = walked else { return };
+    found.prefer_ids(&frame);
     // The path ends a connection that sends an unknown tag.
     if found.unknown_tags > 0 {
         return;
@@ -42,8 +46,9 @@ pub fn request(data: &[u8]) {
     let limit = budget::of_edits(frame.len());
     let on = budget::within("a decision", limit, || decide(exchange, &frame, &found, policy));
     let Some(on) = on else { return };
-    let (again, _) = message::walk_again(exchange, Direction::Request, &on);
+    let (mut again, _) = message::walk_again(exchange, Direction::Request, &on);
     assert_eq!(again.trailing, 0, "bytes go on that were not walked");
+    again.prefer_ids(&on);
     let mut work = Work::default();
     let ruling = work.rule(exchange, &on, &again, &mut world::judge(policy));
     let (name, version) = (exchange.api.name, exchange.version);
@@ -72,6 +77,8 @@ impl Work {
             frame,
             found,
             cluster: &CLUSTER,
+            cluster_name: &Arc::from("main"),
+            subscriptions: &Subscriptions::default(),
             is_transactional: producers.transactional,
             now: NOW,
             looked_up: true,

@@ -6,6 +6,9 @@ use crate::kafka::{Exchange, List};
 use crate::path::tally::Tally;
 use crate::path::{paging, share};
 
+/// DescribeLogDirs' key.
+const DESCRIBE_LOG_DIRS: i16 = 35;
+
 /// The groups, topics and partitions that went to the broker, in their order; kept and cleared from one request to the next.
 #[derive(Debug, Default)]
 pub struct Asked {
@@ -59,8 +62,10 @@ impl Asked {
             key => key == paging::KEY,
         };
         let means_all = |span: &ListSpan| span.null || (has_no_null && span.count == 0);
-        // What a share session holds was asked for by earlier requests of it.
-        let is_limited = lists.peek().is_some() && !share::is_in_session(exchange);
+        // What a share session holds was asked for by earlier requests of it. Of folders, brokers before 4.0 tell all topics that
+        // are in them, those without the partitions that were asked for included.
+        let tells_more = share::is_in_session(exchange) || exchange.api.key == DESCRIBE_LOG_DIRS;
+        let is_limited = lists.peek().is_some() && !tells_more;
         if !is_limited || lists.any(means_all) {
             return;
         }

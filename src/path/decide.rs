@@ -636,8 +636,13 @@ const TOPIC_OPERATIONS: &[(Action, u32)] = &[
     (Action::AlterConfigs, 11),
 ];
 
-const GROUP_OPERATIONS: &[(Action, u32)] =
-    &[(Action::Read, 3), (Action::Delete, 6), (Action::Describe, 8)];
+const GROUP_OPERATIONS: &[(Action, u32)] = &[
+    (Action::Read, 3),
+    (Action::Delete, 6),
+    (Action::Describe, 8),
+    (Action::DescribeConfigs, 10),
+    (Action::AlterConfigs, 11),
+];
 
 const CLUSTER_OPERATIONS: &[(Action, u32)] = &[
     (Action::Create, 5),

@@ -19,9 +19,13 @@ pub(super) fn find_ibans(text: &[u8], found: &mut dyn FnMut(usize, usize)) {
     }
 }
 
-/// Whether a text could hold one: `false` is sure.
-pub(super) fn may_hold_iban(text: &[u8]) -> bool {
-    text.windows(4).any(is_beginning)
+/// Whether a text holds two letters and two digits, side by side or with a separator between.
+pub(super) fn may_hold_letters_and_digits(text: &[u8]) -> bool {
+    let is_parted = |window: &[u8]| match window {
+        [a, b, between, c, d] => is_separator(*between) && is_beginning(&[*a, *b, *c, *d]),
+        _ => false,
+    };
+    text.windows(4).any(is_beginning) || text.windows(5).any(is_parted)
 }
 
 fn is_beginning(window: &[u8]) -> bool {

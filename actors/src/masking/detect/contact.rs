@@ -173,7 +173,7 @@ pub(super) fn may_hold_address(text: &[u8]) -> bool {
     let points = memchr::memchr_iter(b'.', text).filter(|at| beside(*at, u8::is_ascii_digit));
     let is_part = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b':';
     points.take(3).count() == 3
-        || memchr::memchr_iter(b':', text).filter(|at| beside(*at, is_part)).take(2).count() == 2
+        || memchr::memchr_iter(b':', text).filter(|at| beside(*at, is_part)).take(7).count() == 7
         || memchr::memmem::find(text, b"::").is_some()
 }
 
@@ -193,8 +193,14 @@ pub(super) fn find_addresses(text: &[u8], found: &mut dyn FnMut(usize, usize)) {
         while end > at && matches!(text.get(end.saturating_sub(1)), Some(b'.')) {
             end = end.saturating_sub(1);
         }
-        let candidate = text.get(at..end).unwrap_or_default();
-        if stands_alone(text, at, end) && (is_ipv4(candidate) || is_ipv6(candidate)) {
+        // Behind an IPv4 address may stand a port.
+        let colon = text.get(at..end).and_then(|run| memchr::memchr(b':', run));
+        let stops = [Some(end), colon.and_then(|colon| at.checked_add(colon))];
+        let is_address = |stop: &usize| {
+            let candidate = text.get(at..*stop).unwrap_or_default();
+            stands_alone(text, at, *stop) && (is_ipv4(candidate) || is_ipv6(candidate))
+        };
+        if let Some(end) = stops.into_iter().flatten().find(is_address) {
             found(at, end);
         }
         at = run_end.max(at.saturating_add(1));

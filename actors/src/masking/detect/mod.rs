@@ -57,8 +57,10 @@ enum Clue {
     Phone,
     /// One of the texts that [`secrets::prefixes`] knows.
     Prefix,
-    /// Two letters, then two digits.
-    Iban,
+    /// Two letters, then two digits, side by side or parted.
+    Letters,
+    /// So many digits side by side.
+    Row(usize),
     /// So many letters and digits in a row.
     Word(usize),
     /// Digits around points, or hexadecimal ones beside colons.
@@ -241,7 +243,10 @@ impl Clue {
                 text.split(|byte| !byte.is_ascii_alphanumeric()).any(|word| word.len() >= least)
             }
             Self::Phone => contact::may_hold_phone(text),
-            Self::Iban => bank::may_hold_iban(text),
+            Self::Letters => bank::may_hold_letters_and_digits(text),
+            Self::Row(least) => {
+                text.split(|byte| !byte.is_ascii_digit()).any(|row| row.len() >= least)
+            }
             Self::Address => contact::may_hold_address(text),
         }
     }

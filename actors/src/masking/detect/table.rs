@@ -32,7 +32,7 @@ pub static DETECTORS: &[Detector] = &[
     Detector {
         name: "iban",
         about: "an international bank account number: a country of the registry, its length, and check digits (mod 97), in groups or not",
-        finder: Finder::Text(Clue::Iban, bank::find_ibans),
+        finder: Finder::Text(Clue::Letters, bank::find_ibans),
         hits: &[
             "<DE89370400440532013000>",
             "to <GB29 NWBK 6016 1331 9268 19> today",
@@ -108,7 +108,7 @@ pub static DETECTORS: &[Detector] = &[
     Detector {
         name: "uk-nino",
         about: "a United Kingdom national insurance number, in pairs or not",
-        finder: Finder::Text(Clue::Digits(6), national::find_ninos),
+        finder: Finder::Text(Clue::Letters, national::find_ninos),
         hits: &["<PC760006B>", "<YT 84 56 78 B>", "no. <zw689195c>"],
         misses: &["PC760006E", "GB760006B", "DC760006B", "XPC760006B", "PC760006B1"],
     },
@@ -133,7 +133,7 @@ pub static DETECTORS: &[Detector] = &[
     Detector {
         name: "es-dni",
         about: "a Spanish DNI or NIE: digits and the letter that checks them",
-        finder: Finder::Text(Clue::Digits(7), national::find_spanish_ids),
+        finder: Finder::Text(Clue::Row(7), national::find_spanish_ids),
         hits: &["<22420002Q>", "<47740731-e>", "<Z8433856Z>", "nie <Y-3742018-R>"],
         misses: &["22420002R", "2420002Q", "A8433856Z", "22420002QQ"],
     },
@@ -174,7 +174,7 @@ pub static DETECTORS: &[Detector] = &[
     Detector {
         name: "cn-resident-id",
         about: "a Chinese resident identity number (17 digits and a check character)",
-        finder: Finder::Text(Clue::Digits(17), national::find_chinese_ids),
+        finder: Finder::Text(Clue::Row(17), national::find_chinese_ids),
         hits: &["<279280200601079744>", "id <48932419581218937x>"],
         misses: &["279280200601079745", "279280200613079744", "2792802006010797441"],
     },

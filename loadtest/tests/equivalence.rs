@@ -455,7 +455,8 @@ fn is_unknown_kind(api: &Api, kafka: &Value, gateway: &Value) -> bool {
     if api.key == DESCRIBE_GROUPS {
         // And so nobody has rights on configurations of groups there: bits 10 and 11.
         let [all, older] = [3400, 328].map(|bits| format!("\"AuthorizedOperations\":{bits}"));
-        return gateway.to_string().replace(&all, &older) == kafka.to_string();
+        let (told, wanted) = (gateway.to_string(), kafka.to_string());
+        return told.replace(&all, &older) == wanted;
     }
     let list = match api.key {
         DESCRIBE_CONFIGS => "Results",

@@ -22,7 +22,10 @@ const GIVE_IDS: [i16; 2] = [22, 26];
 
 /// Whose the producer ids of each cluster are. The older half is forgotten when there are too many.
 #[derive(Debug)]
-pub struct ProducerIds(Mutex<Recent<(Arc<str>, i64), Arc<str>>>);
+pub struct ProducerIds(Mutex<Recent<Id, Arc<str>>>);
+
+/// An id of a cluster.
+type Id = (Arc<str>, i64);
 
 /// What the record batches of a request say of their producers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -19,10 +19,10 @@ fn marked(detectors: &Detectors, text: &str) -> String {
     let mut copied = 0;
     for stretch in stretches(detectors, text) {
         let start = stretch.as_ptr().addr() - text.as_ptr().addr();
-        write!(out, "{}<{stretch}>", &text[copied..start]).unwrap();
+        write!(out, "{}<{stretch}>", text.get(copied..start).unwrap()).unwrap();
         copied = start + stretch.len();
     }
-    out + &text[copied..]
+    out + text.get(copied..).unwrap()
 }
 
 fn plain(hit: &str) -> String {
@@ -156,5 +156,5 @@ fn stretches<'t>(detectors: &Detectors, text: &'t str) -> Vec<&'t str> {
     let writing = Writing { escaped: false, ascii: text.is_ascii() };
     let (mut folded, mut found) = (Folded::default(), Vec::new());
     detectors.find(text.as_bytes(), writing, &mut folded, &mut found);
-    found.iter().map(|found| &text[found.start..found.end]).collect()
+    found.iter().map(|found| text.get(found.start..found.end).unwrap()).collect()
 }

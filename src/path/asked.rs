@@ -62,8 +62,8 @@ impl Asked {
             key => key == paging::KEY,
         };
         let means_all = |span: &ListSpan| span.null || (has_no_null && span.count == 0);
-        // What a share session holds was asked for by earlier requests of it. Of folders, brokers before 4.0 tell all topics that
-        // are in them, those without the partitions that were asked for included.
+        // What a share session holds was asked for by earlier requests of it. Of folders, Kafka 3.4.1 tells all topics that are in
+        // them, those that were not asked for without partitions.
         let tells_more = share::is_in_session(exchange) || exchange.api.key == DESCRIBE_LOG_DIRS;
         let is_limited = lists.peek().is_some() && !tells_more;
         if !is_limited || lists.any(means_all) {

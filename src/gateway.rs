@@ -17,7 +17,6 @@ use sluicegate_actors::auth::source::{KeySource, PlainHttp};
 
 use rustix::process::Signal;
 use rustls::ServerConfig;
-use secrecy::{ExposeSecret, SecretSlice};
 use sluicegate_actors::masking::rules::{Rules, RulesFile};
 use sluicegate_actors::policy::{Policies, PoliciesError};
 use sluicegate_actors::recorder::control::ControlLog;
@@ -462,8 +461,7 @@ pub fn mask_rules(config: &Config) -> Result<Option<Rules>, StartError> {
     }
     let files: Vec<RulesFile<'_>> =
         texts.iter().map(|(name, text)| RulesFile { name, text }).collect();
-    let key = SecretSlice::from(masking.key.expose_secret().as_bytes().to_vec());
-    Rules::compile(&files, Some(&key))
+    Rules::compile(&files, &masking.keys)
         .map(Some)
         .map_err(|error| StartError::Masks(error.to_string()))
 }

@@ -5,13 +5,12 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use secrecy::SecretSlice;
 use sluicegate::kafka::batch::codec::Codecs;
-use sluicegate::kafka::batch::rewrite::{BatchRewrite, Edit, Part, Step};
+use sluicegate::kafka::batch::rewrite::{BatchRewrite, Edit, Edited, Part, Step};
 use sluicegate::kafka::batch::write::{NewBatch, NewRecord};
 use sluicegate::kafka::batch::{Batches, Codec};
 use sluicegate::path::mask::{MaskBuffers, mask_records};
-use sluicegate_actors::masking::{MaskPlan, RulesFile, compile};
+use sluicegate_actors::masking::{Keys, MaskPlan, RulesFile, compile};
 
 const RULES: &str = "
 labels: { pci: { method: keep-last, n: 4 }, pii: { method: redact } }
@@ -29,20 +28,20 @@ struct Touch {
 }
 
 impl Edit for Touch {
-    fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Option<&[u8]> {
+    fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Edited<'_> {
         if self.done || part != Part::Value {
-            return None;
+            return Edited::Kept;
         }
         self.done = true;
         self.value.clear();
         self.value.extend_from_slice(bytes);
-        Some(&self.value)
+        Edited::Bytes(&self.value)
     }
 }
 
 fn plan() -> MaskPlan {
     let files = [RulesFile { name: "bench.yaml", text: RULES }];
-    compile(&files, Some(&SecretSlice::from(vec![7; 32])))
+    compile(&files, &Keys::default())
         .ok()
         .and_then(|rules| rules.plan("t", |_| false))
         .unwrap_or_else(|| std::process::abort())

@@ -8,7 +8,7 @@ use secrecy::SecretSlice;
 use sluicegate::cluster::ClusterSnapshot;
 use sluicegate::config::{BrokerPorts, ConnectionLimits, Listener};
 use sluicegate::path::decide::Judge;
-use sluicegate_actors::masking::{MaskPlan, RulesFile, compile};
+use sluicegate_actors::masking::{Keys, MaskPlan, RulesFile, compile};
 use sluicegate_actors::policy::bundle::{Bundle, PolicyFile};
 use sluicegate_actors::policy::decide::{Asker, RequestContext};
 use sluicegate_actors::policy::slice::Slice;
@@ -48,8 +48,9 @@ pub(crate) static LISTENER: LazyLock<Listener> = LazyLock::new(|| Listener {
 /// What is masked: a field, and e-mail addresses wherever they are.
 pub(crate) static MASK: LazyLock<MaskPlan> = LazyLock::new(|| {
     let files = [RulesFile { name: "masks.yaml", text: MASKS }];
-    let rules =
-        compile(&files, Some(&SecretSlice::from(vec![7; 32]))).expect("the rules are valid");
+    let keys = vec![("fuzz".to_owned(), SecretSlice::from(vec![7; 32]))];
+    let keys = Keys::new(keys).expect("the key is long enough");
+    let rules = compile(&files, &keys).expect("the rules are valid");
     rules.plan("payments", |_| false).expect("the topic has rules")
 });
 

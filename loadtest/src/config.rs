@@ -86,7 +86,9 @@ admin:
             self.payload, self.admin,
         )?;
         if !self.masks.is_empty() {
-            text.push_str("masking:\n  key: ${file:masking.key}\n  files: [masks.yaml]\n");
+            text.push_str(
+                "masking:\n  keys: {test: \"${file:masking.key}\"}\n  files: [masks.yaml]\n",
+            );
         }
         text.push_str(&self.more);
         Ok(text)

@@ -4,6 +4,7 @@ pub mod approvals;
 pub mod check;
 pub mod demo;
 pub mod doctor;
+pub mod mask;
 pub mod policy;
 pub mod replay;
 pub mod serve;
@@ -98,6 +99,12 @@ pub enum Command {
         /// What to ask.
         #[command(subcommand)]
         what: policy::Policy,
+    },
+    /// What mask rules do, without a gateway.
+    Mask {
+        /// What to do.
+        #[command(subcommand)]
+        what: mask::Mask,
     },
     /// Tokens of a local issuer, for trials and tests.
     Token {
@@ -204,6 +211,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
         Command::Verify { log, output } => verify::run(&log, output),
         Command::Approvals { what } => approvals::run(&what),
+        Command::Mask { what } => mask::run(&what),
         Command::Policy { what } => policy::run(&what),
         Command::Token { what } => token::run(&what),
     }

@@ -6,7 +6,8 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{SecretSlice, SecretString};
+use sluicegate_actors::masking::Keys;
 use sluicegate_actors::recorder::RecordLevel;
 
 use super::load::{BadValue, files, interpolate};
@@ -317,11 +318,13 @@ fn checked_issuer(name: &str, raw: RawIssuer, base: &Path) -> Result<Issuer, Bad
 }
 
 fn checked_masking(raw: &RawMasking, base: &Path) -> Result<Masking, BadValue> {
-    let key = interpolate("masking.key", &raw.key, base)?;
-    if key.len() < 16 {
-        return Err(BadValue::new("masking.key", "must have at least 16 bytes"));
+    let mut keys = Vec::new();
+    for (id, key) in &raw.keys {
+        let key = interpolate(&format!("masking.keys.{id}"), key, base)?;
+        keys.push((id.clone(), SecretSlice::from(key.into_bytes())));
     }
-    Ok(Masking { key: SecretString::from(key), files: files("masking.files", &raw.files, base)? })
+    let keys = Keys::new(keys).map_err(|error| BadValue::new("masking.keys", error.to_string()))?;
+    Ok(Masking { keys, files: files("masking.files", &raw.files, base)? })
 }
 
 fn checked_recording(raw: &RawRecording) -> Result<Recording, BadValue> {

@@ -156,7 +156,7 @@ const KEYS: &[&str] = &[
     "issuer",
     "issuers",
     "jwks",
-    "key",
+    "keys",
     "listeners",
     "masking",
     "payload",

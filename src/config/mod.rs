@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use sluicegate_actors::masking::Keys;
 use sluicegate_actors::recorder::RecordLevel;
 
 pub use load::ConfigError;
@@ -201,8 +202,8 @@ pub enum Jwks {
 /// Mask rules and the key of keyed methods.
 #[derive(Debug)]
 pub struct Masking {
-    /// The key.
-    pub key: SecretString,
+    /// The keys of keyed methods, by id.
+    pub keys: Keys,
     /// Rule files, after globbing.
     pub files: Vec<PathBuf>,
 }

@@ -118,7 +118,8 @@ pub(super) struct RawPolicy {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawMasking {
-    pub(super) key: String,
+    #[serde(default)]
+    pub(super) keys: BTreeMap<String, String>,
     pub(super) files: Vec<String>,
 }
 

@@ -163,7 +163,8 @@ issuers:
 policy:
   files: [policies/*.cedar]
 masking:
-  key: ${{file:keys/masking.key}}
+  keys:
+    demo: ${{file:keys/masking.key}}
   files: [masks/*.yaml]
 approvals:
   approvers: [data-owners]

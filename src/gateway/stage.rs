@@ -142,7 +142,7 @@ issuers:
 policy:
   files: ["policy.cedar"]
 masking:
-  key: ${file:masking.key}
+  keys: { test: "${file:masking.key}" }
   files: [masks.yaml]
 recording:
   payload: PAYLOAD

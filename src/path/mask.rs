@@ -10,7 +10,7 @@ use sluicegate_actors::masking::method::WITHHELD;
 use sluicegate_actors::masking::{MaskCounts, MaskPlan, Masked, Scratch};
 
 use crate::kafka::batch::codec::{Codecs, DECOMPRESSED_BYTES_MAX};
-use crate::kafka::batch::rewrite::{BatchRewrite, Edit, Part, Step};
+use crate::kafka::batch::rewrite::{BatchRewrite, Edit, Edited, Part, Step};
 use crate::kafka::batch::{BatchError, Batches};
 
 /// Contexts and buffers for the records of one partition at a time. A shard has one for each that
@@ -196,17 +196,18 @@ struct PlanEdit<'p> {
 }
 
 impl Edit for PlanEdit<'_> {
-    fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Option<&[u8]> {
+    fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Edited<'_> {
         let masked = match part {
             Part::Value => self.plan.mask_value(bytes, self.scratch),
-            Part::Key | Part::HeaderName | Part::HeaderValue { .. } => {
-                self.plan.mask_text(bytes, self.scratch)
-            }
+            Part::Key => self.plan.mask_key(bytes, self.scratch),
+            Part::HeaderName => self.plan.mask_header_name(bytes, self.scratch),
+            Part::HeaderValue { name } => self.plan.mask_header_value(name, bytes, self.scratch),
         };
         match masked {
-            Masked::Unchanged => None,
-            Masked::Changed(masked) => Some(masked),
-            Masked::Withheld => Some(WITHHELD),
+            Masked::Unchanged => Edited::Kept,
+            Masked::Changed(masked) => Edited::Bytes(masked),
+            Masked::Withheld => Edited::Bytes(WITHHELD),
+            Masked::Null => Edited::Null,
         }
     }
 }

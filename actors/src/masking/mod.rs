@@ -12,6 +12,7 @@ pub mod detect;
 mod fold;
 pub mod json;
 pub mod method;
+mod places;
 pub mod plan;
 pub mod rules;
 mod text;
@@ -20,6 +21,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use method::{Keys, KeysError};
 pub use plan::{MaskCounts, MaskPlan, Masked, Scratch};
 pub use rules::{Rules, RulesError, RulesFile};
 
@@ -27,9 +29,6 @@ pub use rules::{Rules, RulesError, RulesFile};
 ///
 /// # Errors
 /// As [`Rules::compile`].
-pub fn compile(
-    files: &[RulesFile<'_>],
-    key: Option<&secrecy::SecretSlice<u8>>,
-) -> Result<Rules, RulesError> {
-    Rules::compile(files, key)
+pub fn compile(files: &[RulesFile<'_>], keys: &Keys) -> Result<Rules, RulesError> {
+    Rules::compile(files, keys)
 }

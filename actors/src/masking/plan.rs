@@ -6,7 +6,8 @@ use aho_corasick::{AhoCorasick, packed};
 
 use super::detect::{Detectors, Found, Writing};
 use super::json::{self, Sheet, Unreadable};
-use super::method::{Form, Method};
+use super::method::{Form, Treatment, Written};
+use super::places::{End, NOWHERE, Places, Removes, Route, Step};
 
 /// A value above this size is withheld: one record is masked in one turn of a shard, and a turn is
 /// short.
@@ -16,36 +17,62 @@ pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// the same.
 #[derive(Debug)]
 pub struct MaskPlan {
-    /// Each forbidden label with its method; masks are indices into it.
-    masks: Vec<Mask>,
+    /// What masks; fields, detectors and the rest are indices into it.
+    sites: Vec<Site>,
     labels: Vec<Arc<str>>,
-    nodes: Vec<Node>,
+    places: Places,
+    /// Whether lists say what may pass.
+    has_lists: bool,
     detectors: Detectors,
-    /// Finds the last keys of all paths; `None` where no field is masked.
+    /// Finds the last keys of all paths; `None` where no field is masked, or any key is a last one.
     candidates: Option<Candidates>,
+    key: Option<u16>,
+    headers: Vec<(Arc<str>, u16)>,
+    /// For each list, its site and the headers that may pass.
+    header_lists: Vec<(u16, Arc<[String]>)>,
 }
 
-/// A label and what is done to values under it.
+/// One thing in a rule that masks: a field, a detector, a header, the key.
 #[derive(Clone, Debug)]
-pub(super) struct Mask {
-    pub(super) label: Arc<str>,
-    pub(super) method: Method,
+pub struct Site {
+    /// What it is, as the rule says it.
+    pub what: Arc<str>,
+    /// The rule's file and line.
+    pub place: Arc<str>,
+    /// The label, by its place in [`MaskPlan::labels`].
+    pub(super) label: usize,
+    pub(super) treatment: Arc<Treatment>,
 }
 
-/// A masked field: the keys from the root to it, and the mask.
-#[derive(Clone, Debug)]
-pub(super) struct Field {
-    pub(super) keys: Vec<String>,
-    pub(super) mask: u16,
+/// What masked a value.
+#[derive(Clone, Copy, Debug)]
+pub struct Fired<'p> {
+    /// What of the rules it was.
+    pub site: &'p Site,
+    /// The label that the value falls under.
+    pub label: &'p str,
 }
 
-/// A place in documents on the way to a masked field.
+impl Site {
+    /// The name of its method.
+    #[must_use]
+    pub fn method_name(&self) -> &'static str {
+        self.treatment.method.name()
+    }
+}
+
+/// Everything that a plan is made of.
 #[derive(Debug, Default)]
-struct Node {
-    children: Vec<(Box<[u8]>, u16)>,
-    mask: Option<u16>,
-    /// The mask of some field below.
-    below: Option<u16>,
+pub(super) struct Parts {
+    pub(super) sites: Vec<Site>,
+    pub(super) labels: Vec<Arc<str>>,
+    pub(super) routes: Vec<Route>,
+    /// The site of each list of what may pass.
+    pub(super) lists: Vec<u16>,
+    pub(super) detectors: Detectors,
+    pub(super) key: Option<u16>,
+    pub(super) headers: Vec<(Arc<str>, u16)>,
+    pub(super) header_lists: Vec<(u16, Arc<[String]>)>,
 }
 
 /// Searches for any of some keys.
@@ -66,6 +93,8 @@ pub enum Masked<'s> {
     Changed(&'s [u8]),
     /// The value cannot be read: deliver [`super::method::WITHHELD`] instead.
     Withheld,
+    /// Deliver null; leave the header out, where it is a header's name.
+    Null,
 }
 
 /// Buffers for masking, and the counts since they were last cleared. One per shard, for one plan at
@@ -104,18 +133,6 @@ impl Scratch {
     pub fn counts(&self) -> &MaskCounts {
         &self.counts
     }
-
-    fn count_hits(&mut self) {
-        for mask in &self.sheet.hits {
-            let index = usize::from(*mask);
-            if self.counts.labels.len() <= index {
-                self.counts.labels.resize(index.saturating_add(1), 0);
-            }
-            if let Some(count) = self.counts.labels.get_mut(index) {
-                *count = count.saturating_add(1);
-            }
-        }
-    }
 }
 
 impl MaskCounts {
@@ -129,20 +146,36 @@ impl MaskCounts {
         }
         self.withheld = self.withheld.saturating_add(more.withheld);
     }
+
+    fn count(&mut self, label: usize) {
+        if self.labels.len() <= label {
+            self.labels.resize(label.saturating_add(1), 0);
+        }
+        if let Some(count) = self.labels.get_mut(label) {
+            *count = count.saturating_add(1);
+        }
+    }
 }
 
 impl MaskPlan {
-    pub(super) fn new(masks: Vec<Mask>, fields: &[Field], detectors: Detectors) -> Self {
-        let mut nodes = vec![Node::default()];
-        for field in fields {
-            insert(&mut nodes, field);
-        }
-        // Without their quotes: a reader that is not strict takes a key without quotes for a key
-        // too.
-        let keys: Vec<&String> = fields.iter().filter_map(|field| field.keys.last()).collect();
-        let candidates = Candidates::new(&keys);
-        let labels = masks.iter().map(|mask| Arc::clone(&mask.label)).collect();
-        Self { masks, labels, nodes, detectors, candidates }
+    /// `None` where the paths need more places than a plan may have: rules are refused before.
+    pub(super) fn new(parts: Parts) -> Option<Self> {
+        let places = Places::new(&parts.routes, &parts.lists).ok()?;
+        let masked = parts.routes.iter().filter(|route| matches!(route.end, End::Masked(_)));
+        let candidates = Candidates::new(masked.map(|route| route.steps.last()));
+        let Parts { sites, labels, lists, detectors, key, headers, header_lists, .. } = parts;
+        let has_lists = !lists.is_empty();
+        Some(Self {
+            sites,
+            labels,
+            places,
+            has_lists,
+            detectors,
+            candidates,
+            key,
+            headers,
+            header_lists,
+        })
     }
 
     /// The labels whose values are masked, each once. Counts follow this order.
@@ -151,10 +184,19 @@ impl MaskPlan {
         &self.labels
     }
 
+    /// What masked the value that was last masked with `scratch`, once for each time.
+    pub fn fired<'p>(&'p self, scratch: &'p Scratch) -> impl Iterator<Item = Fired<'p>> {
+        scratch.sheet.hits.iter().filter_map(|site| {
+            let site = self.sites.get(usize::from(*site))?;
+            Some(Fired { site, label: self.labels.get(site.label)? })
+        })
+    }
+
     /// Masks a record's value, which must be a JSON document.
     ///
     /// Nothing is allocated where nothing is masked and `scratch` is warm.
     pub fn mask_value<'s>(&self, value: &[u8], scratch: &'s mut Scratch) -> Masked<'s> {
+        scratch.sheet.hits.clear();
         if self.may_pass(value) {
             return Masked::Unchanged;
         }
@@ -164,10 +206,43 @@ impl MaskPlan {
         if readable { self.walked(scratch) } else { withheld(scratch) }
     }
 
-    /// Masks a record's key, or a header's name or value. They have no declared format: one that is
-    /// a JSON document is masked as a value is; in any other the detectors read the text that is
-    /// there.
+    /// Masks a record's key: whole, where a rule says so; null, where a list of what may pass does not name it; and as
+    /// [`MaskPlan::mask_text`] otherwise.
+    pub fn mask_key<'s>(&self, key: &[u8], scratch: &'s mut Scratch) -> Masked<'s> {
+        match self.key {
+            Some(site) => self.mask_whole(site, key, scratch),
+            None => self.mask_text(key, scratch),
+        }
+    }
+
+    /// Masks a header's name, or removes the header.
+    pub fn mask_header_name<'s>(&self, name: &[u8], scratch: &'s mut Scratch) -> Masked<'s> {
+        if let Some(site) = self.header_removed(name) {
+            scratch.sheet.hits.clear();
+            scratch.sheet.hits.push(site);
+            self.count_hits(scratch);
+            return Masked::Null;
+        }
+        self.mask_text(name, scratch)
+    }
+
+    /// Masks the value of a header with this name.
+    pub fn mask_header_value<'s>(
+        &self,
+        name: &[u8],
+        value: &[u8],
+        scratch: &'s mut Scratch,
+    ) -> Masked<'s> {
+        match self.header_site(name) {
+            Some(site) => self.mask_whole(site, value, scratch),
+            None => self.mask_text(value, scratch),
+        }
+    }
+
+    /// Masks a text without a declared format: one that is a JSON document is masked as a value is; in any other the
+    /// detectors read the text that is there.
     pub fn mask_text<'s>(&self, bytes: &[u8], scratch: &'s mut Scratch) -> Masked<'s> {
+        scratch.sheet.hits.clear();
         if bytes.is_empty() {
             return Masked::Unchanged;
         }
@@ -182,7 +257,7 @@ impl MaskPlan {
                 return self.walked(scratch);
             }
             // Looks like a document with masked fields, and cannot be read.
-            if first != Some(&b'"') && self.nodes.len() > 1 {
+            if first != Some(&b'"') && self.root() != NOWHERE {
                 return withheld(scratch);
             }
         }
@@ -197,12 +272,12 @@ impl MaskPlan {
         scratch: &'s mut Scratch,
     ) -> Masked<'s> {
         let Sheet { out, hits, found, folded, .. } = &mut scratch.sheet;
+        hits.clear();
         self.detectors.find(bytes, writing, folded, found);
         if found.is_empty() {
             return Masked::Unchanged;
         }
         out.clear();
-        hits.clear();
         let mut copied = 0;
         for Found { start, end, mask } in found.iter().copied() {
             let (Some(kept), Some(original)) = (bytes.get(copied..start), bytes.get(start..end))
@@ -210,33 +285,58 @@ impl MaskPlan {
                 continue;
             };
             out.extend_from_slice(kept);
-            if let Some(method) = self.method(mask) {
-                method.write(Form::Text, original, &mut Vec::new(), out);
+            if let Some(treatment) = self.treatment(mask) {
+                treatment.write_part(Form::Text, original, &mut Vec::new(), out);
             }
             copied = end;
             hits.push(mask);
         }
         out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
-        scratch.count_hits();
+        self.count_hits(scratch);
         Masked::Changed(&scratch.sheet.out)
+    }
+
+    /// Masks all of a key or header value.
+    fn mask_whole<'s>(&self, site: u16, bytes: &[u8], scratch: &'s mut Scratch) -> Masked<'s> {
+        let Sheet { out, hits, text, .. } = &mut scratch.sheet;
+        out.clear();
+        hits.clear();
+        hits.push(site);
+        let form = if std::str::from_utf8(bytes).is_ok() { Form::Text } else { Form::Opaque };
+        let treatment = self.treatment(site);
+        let written = treatment.map(|treatment| treatment.write(form, bytes, text, out));
+        self.count_hits(scratch);
+        match written {
+            Some(Written::Text) => Masked::Changed(&scratch.sheet.out),
+            // Of the methods, only those write a literal for a text that leave nothing of it.
+            Some(Written::Literal) | None => Masked::Null,
+        }
     }
 
     fn walked<'s>(&self, scratch: &'s mut Scratch) -> Masked<'s> {
         if scratch.sheet.hits.is_empty() {
             return Masked::Unchanged;
         }
-        scratch.count_hits();
+        self.count_hits(scratch);
         Masked::Changed(&scratch.sheet.out)
+    }
+
+    fn count_hits(&self, scratch: &mut Scratch) {
+        for site in &scratch.sheet.hits {
+            if let Some(site) = self.sites.get(usize::from(*site)) {
+                scratch.counts.count(site.label);
+            }
+        }
     }
 
     /// Whether a document can hold nothing to mask, by a scan alone. It is not validated then: see
     /// `docs/MASKING.md`.
     fn may_pass(&self, value: &[u8]) -> bool {
         let ends = (value.first(), value.last());
-        if !matches!(ends, (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']'))) {
+        if self.has_lists || !matches!(ends, (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']'))) {
             return false;
         }
-        if self.nodes.len() > 1
+        if self.root() != NOWHERE
             && self.candidates.as_ref().is_none_or(|candidates| candidates.are_in(value))
         {
             return false;
@@ -251,43 +351,74 @@ impl MaskPlan {
     }
 
     pub(super) fn root(&self) -> u16 {
-        if self.nodes.len() > 1 { 0 } else { NO_NODE }
+        self.places.root()
     }
 
-    /// The node under `parent` for `key`, or [`NO_NODE`].
+    /// The place under `parent` for `key`, or [`NOWHERE`].
     pub(super) fn child(&self, parent: u16, key: &[u8]) -> u16 {
-        let Some(node) = self.nodes.get(usize::from(parent)) else { return NO_NODE };
-        let found = node.children.iter().find(|(name, _)| **name == *key);
-        found.map_or(NO_NODE, |(_, child)| *child)
+        self.places.child(parent, key)
     }
 
-    /// The mask of a value at `node`.
-    pub(super) fn mask_of(&self, node: u16) -> Option<u16> {
-        self.nodes.get(usize::from(node)).and_then(|node| node.mask)
+    /// The site that masks a value at `place`.
+    pub(super) fn mask_of(&self, place: u16) -> Option<u16> {
+        self.places.mask_of(place)
     }
 
-    /// The mask of some field below `node`.
-    pub(super) fn mask_below(&self, node: u16) -> Option<u16> {
-        self.nodes.get(usize::from(node)).and_then(|node| node.below)
+    /// The site that masks some value below `place`.
+    pub(super) fn mask_below(&self, place: u16) -> Option<u16> {
+        self.places.mask_below(place)
     }
 
-    pub(super) fn method(&self, mask: u16) -> Option<&Method> {
-        self.masks.get(usize::from(mask)).map(|mask| &mask.method)
+    /// The site that leaves out a value at `place`.
+    pub(super) fn drop_of(&self, place: u16, is_container: bool) -> Option<u16> {
+        match self.places.removes(place) {
+            Some(Removes::All(site)) => return Some(site),
+            Some(Removes::Scalars(site)) if !is_container => return Some(site),
+            _ => {}
+        }
+        let site = self.mask_of(place)?;
+        self.treatment(site).filter(|treatment| treatment.method.is_drop()).map(|_| site)
+    }
+
+    pub(super) fn treatment(&self, site: u16) -> Option<&Treatment> {
+        self.sites.get(usize::from(site)).map(|site| &*site.treatment)
     }
 
     pub(super) fn detectors(&self) -> &Detectors {
         &self.detectors
     }
+
+    /// The site that leaves out the header with this name.
+    fn header_removed(&self, name: &[u8]) -> Option<u16> {
+        let named = |globs: &[String]| globs.iter().any(|glob| glob_matches_bytes(glob, name));
+        let list = self.header_lists.iter().find(|(_, globs)| !named(globs));
+        list.map(|(site, _)| *site).or_else(|| {
+            let site = self.header_site(name)?;
+            self.treatment(site).filter(|treatment| treatment.method.is_drop()).map(|_| site)
+        })
+    }
+
+    fn header_site(&self, name: &[u8]) -> Option<u16> {
+        let found = self.headers.iter().find(|(glob, _)| glob_matches_bytes(glob, name));
+        found.map(|(_, site)| *site)
+    }
 }
 
 impl Candidates {
     /// `None` where nothing can be built: no document passes without a walk then.
-    fn new(keys: &[&String]) -> Option<Self> {
+    fn new<'r>(last_steps: impl Iterator<Item = Option<&'r Step>>) -> Option<Self> {
+        // Without their quotes: a reader that is not strict takes a key without quotes for a key
+        // too.
+        let key = |step: Option<&'r Step>| match step {
+            Some(Step::Key(key)) => Some(key),
+            _ => None,
+        };
+        let keys: Vec<&Box<[u8]>> = last_steps.map(key).collect::<Option<_>>()?;
         if keys.is_empty() {
             return None;
         }
-        let packed = packed::Config::new().builder().extend(keys).build();
-        packed.map(Self::Packed).or_else(|| AhoCorasick::new(keys).ok().map(Self::Automaton))
+        let packed = packed::Config::new().builder().extend(&keys).build();
+        packed.map(Self::Packed).or_else(|| AhoCorasick::new(&keys).ok().map(Self::Automaton))
     }
 
     fn are_in(&self, value: &[u8]) -> bool {
@@ -299,31 +430,12 @@ impl Candidates {
 }
 
 fn withheld(scratch: &mut Scratch) -> Masked<'_> {
+    scratch.sheet.hits.clear();
     scratch.counts.withheld = scratch.counts.withheld.saturating_add(1);
     Masked::Withheld
 }
 
-/// Adds a field to the tree of nodes; the first mask of a place stays.
-fn insert(nodes: &mut Vec<Node>, field: &Field) {
-    let mut at = 0_u16;
-    for key in &field.keys {
-        let fresh = u16::try_from(nodes.len()).unwrap_or(NO_NODE);
-        let Some(node) = nodes.get_mut(usize::from(at)) else { return };
-        node.below.get_or_insert(field.mask);
-        let known = node.children.iter().find(|(name, _)| **name == *key.as_bytes());
-        at = match known {
-            Some((_, child)) => *child,
-            None => {
-                node.children.push((key.as_bytes().into(), fresh));
-                nodes.push(Node::default());
-                fresh
-            }
-        };
-    }
-    if let Some(node) = nodes.get_mut(usize::from(at)) {
-        node.mask.get_or_insert(field.mask);
-    }
+fn glob_matches_bytes(glob: &str, name: &[u8]) -> bool {
+    // A name that is no UTF-8 is compared by what of it is, so that no odd byte gets a header past its rule.
+    super::rules::glob_matches(glob, &String::from_utf8_lossy(name))
 }
-
-/// A place below which nothing is masked. Rules are refused before they need as many nodes.
-pub(super) const NO_NODE: u16 = u16::MAX;

@@ -2,12 +2,13 @@
 //! own.
 
 mod encodings;
+mod methods;
 mod oracle;
 
 use secrecy::SecretSlice;
 
 use super::method::WITHHELD;
-use super::{MaskPlan, Masked, Rules, RulesFile, Scratch, compile};
+use super::{Keys, MaskPlan, Masked, Rules, RulesFile, Scratch, compile};
 
 /// Cards keep four, mail is hashed, the rest is replaced.
 pub(super) const LABELS: &str = "
@@ -15,16 +16,19 @@ labels:
   pci: { method: keep-last, n: 4 }
   pii: { method: hash }
   secret: { method: redact }
+  none: { method: nullify }
+  gone: { method: drop }
 ";
 const PAN: &str = "4111111111111111";
 
-pub(super) fn key() -> SecretSlice<u8> {
-    SecretSlice::from(b"a key of 32 bytes, for the tests".to_vec())
+pub(super) fn keys() -> Keys {
+    let key = SecretSlice::from(b"a key of 32 bytes, for the tests".to_vec());
+    Keys::new(vec![("2026-11".to_owned(), key)]).unwrap()
 }
 
 pub(super) fn rules(rules: &str) -> Rules {
     let text = format!("{LABELS}\nrules:\n{rules}");
-    compile(&[RulesFile { name: "test.yaml", text: &text }], Some(&key())).unwrap()
+    compile(&[RulesFile { name: "test.yaml", text: &text }], &keys()).unwrap()
 }
 
 /// The plan of one rule on topic `t`, for somebody who sees nothing in clear.
@@ -38,6 +42,7 @@ pub(super) fn masked(plan: &MaskPlan, value: &[u8], scratch: &mut Scratch) -> Ve
         Masked::Unchanged => value.to_vec(),
         Masked::Changed(masked) => masked.to_vec(),
         Masked::Withheld => WITHHELD.to_vec(),
+        Masked::Null => b"null".to_vec(),
     }
 }
 
@@ -46,6 +51,7 @@ fn masked_text(plan: &MaskPlan, text: &[u8], scratch: &mut Scratch) -> Vec<u8> {
         Masked::Unchanged => text.to_vec(),
         Masked::Changed(masked) => masked.to_vec(),
         Masked::Withheld => WITHHELD.to_vec(),
+        Masked::Null => b"null".to_vec(),
     }
 }
 
@@ -551,7 +557,10 @@ const REFUSED: [(&str, &str); 16] = [
         "t.yaml:4: unknown format `avro`; the nearest known is `json`",
     ),
     ("rules:\n  - fields: {}", "t.yaml:2: a rule names no topics; say `topics: [\"orders.*\"]`"),
-    ("rules:\n  - topics: [t]", "t.yaml:2: a rule has neither `fields` nor `detect`"),
+    (
+        "rules:\n  - topics: [t]",
+        "t.yaml:2: a rule masks nothing: it has no `fields`, `detect`, `key`, `headers` or `only`",
+    ),
     (
         "labels: { a: { method: redact } }\nrules:\n  - topics: [t]\n    fields: { 'x..y': a }",
         "t.yaml:4: path `x..y` has an empty key; quote one that is meant",
@@ -565,30 +574,33 @@ const REFUSED: [(&str, &str); 16] = [
 #[test]
 fn hostile_rules_are_refused_with_their_place() {
     for (text, expected) in REFUSED {
-        let error = compile(&[RulesFile { name: "t.yaml", text }], None).unwrap_err();
+        let error = compile(&[RulesFile { name: "t.yaml", text }], &Keys::default()).unwrap_err();
         assert_eq!(error.to_string(), expected, "for {text}");
     }
     for text in
         ["labels: { a: 1", "a: b: c", "labels: { a: { method: redact }, a: { method: redact } }"]
     {
-        let error = compile(&[RulesFile { name: "t.yaml", text }], None).unwrap_err();
+        let error = compile(&[RulesFile { name: "t.yaml", text }], &Keys::default()).unwrap_err();
         assert!(error.to_string().starts_with("t.yaml:1: "), "{error}");
     }
     let twice = [
         RulesFile { name: "one.yaml", text: "labels: { a: { method: redact } }" },
         RulesFile { name: "two.yaml", text: "\nlabels: { a: { method: redact } }" },
     ];
-    let error = compile(&twice, None).unwrap_err();
+    let error = compile(&twice, &Keys::default()).unwrap_err();
     assert_eq!(error.to_string(), "two.yaml:2: label `a` is defined already at one.yaml:1");
     let hash = [RulesFile { name: "t.yaml", text: "labels: { a: { method: hash } }" }];
-    let error = compile(&hash, None).unwrap_err();
-    assert_eq!(error.to_string(), "t.yaml:1: label `a` hashes, and there is no `masking.key`");
+    let error = compile(&hash, &Keys::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "t.yaml:1: label `a` needs a key, and there is none in `masking.keys`"
+    );
     let short = SecretSlice::from(b"short".to_vec());
-    let error = compile(&hash, Some(&short)).unwrap_err();
-    assert_eq!(error.to_string(), "t.yaml:1: `masking.key` is shorter than 16 bytes");
+    let error = Keys::new(vec![("a".to_owned(), short)]).unwrap_err();
+    assert_eq!(error.to_string(), "key `a` has 5 bytes, and at least 16 are needed");
     for text in ["", "# nothing\n", "rules: []", "labels: {}"] {
         assert!(
-            compile(&[RulesFile { name: "t.yaml", text }], None)
+            compile(&[RulesFile { name: "t.yaml", text }], &Keys::default())
                 .unwrap()
                 .plan("t", |_| false)
                 .is_none()

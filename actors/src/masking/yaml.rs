@@ -17,7 +17,7 @@ pub(super) struct Located {
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     Null,
-    Bool,
+    Bool(bool),
     Number(i64),
     Text(String),
     List(Vec<Located>),
@@ -46,7 +46,7 @@ impl Node {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
-            Self::Bool => "true or false",
+            Self::Bool(_) => "true or false",
             Self::Number(_) => "a number",
             Self::Text(_) => "a text",
             Self::List(_) => "a list",
@@ -80,8 +80,8 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
-        Ok(Node::Bool)
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Node, E> {

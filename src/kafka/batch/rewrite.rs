@@ -28,7 +28,7 @@ pub enum Part<'a> {
     Key,
     /// The value.
     Value,
-    /// The name of a header.
+    /// The name of a header; where it is removed, its value is not asked for.
     HeaderName,
     /// The value of a header.
     HeaderValue {
@@ -40,8 +40,30 @@ pub enum Part<'a> {
 /// What is to become of each part of each record, asked in order: key, value, then each header's
 /// name and value.
 pub trait Edit {
-    /// The bytes to put in the part's place, or `None` to leave it as it is.
-    fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Option<&[u8]>;
+    /// What becomes of a part.
+    fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Edited<'_>;
+}
+
+/// What becomes of a part of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edited<'e> {
+    /// It stays as it is.
+    Kept,
+    /// These bytes take its place.
+    Bytes(&'e [u8]),
+    /// Null takes its place; a header whose name becomes null is removed.
+    Null,
+}
+
+impl<'e> Edited<'e> {
+    /// The bytes or null in place of `original`; `None` where that stays.
+    fn instead(self) -> Option<Option<&'e [u8]>> {
+        match self {
+            Self::Kept => None,
+            Self::Bytes(bytes) => Some(Some(bytes)),
+            Self::Null => Some(None),
+        }
+    }
 }
 
 /// What a step came to.
@@ -282,21 +304,21 @@ fn rewrite_record(
     // Up to its first edit a record costs no copy: what precedes it is written then.
     let mut edited = false;
     if let Some(key) = record.key
-        && let Some(new) = edit.edit(Part::Key, key)
+        && let Some(new) = edit.edit(Part::Key, key).instead()
     {
         edited = true;
         body.extend_from_slice(record.lead);
-        record::put_nullable(body, Some(new))?;
+        record::put_nullable(body, new)?;
     }
     if let Some(value) = record.value
-        && let Some(new) = edit.edit(Part::Value, value)
+        && let Some(new) = edit.edit(Part::Value, value).instead()
     {
         if !edited {
             edited = true;
             body.extend_from_slice(record.lead);
             record::put_nullable(body, record.key)?;
         }
-        record::put_nullable(body, Some(new))?;
+        record::put_nullable(body, new)?;
     } else if edited {
         record::put_nullable(body, record.value)?;
     }
@@ -332,19 +354,34 @@ fn rewrite_headers(
     body: &mut Vec<u8>,
 ) -> Result<bool, BatchError> {
     let mut edited = false;
-    record::put_varint(body, i32::try_from(record.header_count).unwrap_or(i32::MAX));
+    let mut count = record.header_count;
+    let start = body.len();
+    let put_count = |body: &mut Vec<u8>, count| {
+        record::put_varint(body, i32::try_from(count).unwrap_or(i32::MAX));
+    };
+    put_count(body, count);
+    let names_at = body.len();
     for header in record.headers() {
         let header = header?;
-        let new = edit.edit(Part::HeaderName, header.name);
+        let new = edit.edit(Part::HeaderName, header.name).instead();
         edited |= new.is_some();
-        record::put_nullable(body, Some(new.unwrap_or(header.name)))?;
-        let Some(value) = header.value else {
-            record::put_nullable(body, None)?;
+        let Some(name) = new.unwrap_or(Some(header.name)) else {
+            count = count.saturating_sub(1);
             continue;
         };
-        let new = edit.edit(Part::HeaderValue { name: header.name }, value);
-        edited |= new.is_some();
-        record::put_nullable(body, Some(new.unwrap_or(value)))?;
+        record::put_nullable(body, Some(name))?;
+        let value = header.value.map(|value| {
+            let new = edit.edit(Part::HeaderValue { name: header.name }, value).instead();
+            edited |= new.is_some();
+            new.unwrap_or(Some(value))
+        });
+        record::put_nullable(body, value.flatten())?;
+    }
+    if count < record.header_count {
+        let headers = body.split_off(names_at);
+        body.truncate(start);
+        put_count(body, count);
+        body.extend_from_slice(&headers);
     }
     Ok(edited)
 }

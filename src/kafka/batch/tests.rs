@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::codec::{Codecs, DECOMPRESSED_BYTES_MAX};
 use super::record::Record;
-use super::rewrite::{BatchRewrite, Edit, Part, Step};
+use super::rewrite::{BatchRewrite, Edit, Edited, Part, Step};
 use super::write::{NewBatch, NewRecord, SnappyForm};
 use super::*;
 
@@ -20,8 +20,8 @@ pub(super) const CODECS: [Codec; 5] =
 pub(super) struct Keep;
 
 impl Edit for Keep {
-    fn edit(&mut self, _: Part<'_>, _: &[u8]) -> Option<&[u8]> {
-        None
+    fn edit(&mut self, _: Part<'_>, _: &[u8]) -> Edited<'_> {
+        Edited::Kept
     }
 }
 
@@ -33,12 +33,13 @@ pub(super) struct Shout {
 }
 
 impl Edit for Shout {
-    fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Option<&[u8]> {
+    fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Edited<'_> {
         self.seen.push((format!("{part:?}"), bytes.to_vec()));
-        bytes.contains(&b'x').then(|| {
-            self.out = shouted(bytes);
-            self.out.as_slice()
-        })
+        if !bytes.contains(&b'x') {
+            return Edited::Kept;
+        }
+        self.out = shouted(bytes);
+        Edited::Bytes(&self.out)
     }
 }
 

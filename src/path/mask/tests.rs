@@ -1,7 +1,6 @@
 //! Rows for the records of a partition under a plan.
 
-use secrecy::SecretSlice;
-use sluicegate_actors::masking::{RulesFile, compile};
+use sluicegate_actors::masking::{Keys, RulesFile, compile};
 
 use super::*;
 use crate::kafka::batch::record::{self, Record};
@@ -20,8 +19,7 @@ rules:
 
 fn plan() -> MaskPlan {
     let files = [RulesFile { name: "masks.yaml", text: RULES }];
-    let key = SecretSlice::from(vec![7; 32]);
-    compile(&files, Some(&key)).unwrap().plan("payments", |_| false).unwrap()
+    compile(&files, &Keys::default()).unwrap().plan("payments", |_| false).unwrap()
 }
 
 fn batch(base_offset: i64, codec: Codec, values: &[Option<&str>]) -> Bytes {

@@ -17,7 +17,7 @@ enum Tree {
     Literal(&'static str),
     Text(Vec<Piece>),
     Array(Vec<Tree>, Space),
-    Object(Vec<(Key, Tree)>, Space),
+    Object(Vec<(Member, Tree)>, Space),
     /// A string that holds a document.
     Inner(Box<Tree>),
 }
@@ -31,21 +31,24 @@ struct Piece {
 
 /// A key: its name, and how it is written.
 #[derive(Clone, Copy, Debug)]
-struct Key {
+struct Member {
     name: &'static str,
     raw: &'static str,
 }
 
 type Space = &'static str;
 
-const KEYS: [Key; 7] = [
-    Key { name: "a", raw: "a" },
-    Key { name: "b", raw: "b" },
-    Key { name: "c", raw: "c" },
-    Key { name: "a", raw: "\\u0061" },
-    Key { name: "x.y", raw: "x.y" },
-    Key { name: "ü\"", raw: "ü\\\"" },
-    Key { name: "a long key of more than eight bytes", raw: "a long key of more than eight bytes" },
+const KEYS: [Member; 7] = [
+    Member { name: "a", raw: "a" },
+    Member { name: "b", raw: "b" },
+    Member { name: "c", raw: "c" },
+    Member { name: "a", raw: "\\u0061" },
+    Member { name: "x.y", raw: "x.y" },
+    Member { name: "ü\"", raw: "ü\\\"" },
+    Member {
+        name: "a long key of more than eight bytes",
+        raw: "a long key of more than eight bytes",
+    },
 ];
 const LITERALS: [&str; 11] = [
     "null",
@@ -84,7 +87,7 @@ const HITS: [&str; 7] = [
     "3782\u{200b}822463\\u200d10005",
 ];
 const SPACES: [Space; 4] = ["", "", " ", "\r\n\t"];
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 15] = [
     "a",
     "b",
     "a.b",
@@ -94,18 +97,95 @@ const PATHS: [&str; 9] = [
     "c.\"x.y\".a",
     "\"ü\\\"\"",
     "\"a long key of more than eight bytes\".a",
+    "*.a",
+    "a.*",
+    "**.c",
+    "**.a.b",
+    "a.**.\"x.y\"",
+    "*.*.b",
 ];
-const PATH_KEYS: [&[&str]; 9] = [
-    &["a"],
-    &["b"],
-    &["a", "b"],
-    &["a", "b", "c"],
-    &["b", "a"],
-    &["x.y"],
-    &["c", "x.y", "a"],
-    &["ü\""],
-    &["a long key of more than eight bytes", "a"],
+const STEPS: [&[Step]; 15] = [
+    &[Key("a")],
+    &[Key("b")],
+    &[Key("a"), Key("b")],
+    &[Key("a"), Key("b"), Key("c")],
+    &[Key("b"), Key("a")],
+    &[Key("x.y")],
+    &[Key("c"), Key("x.y"), Key("a")],
+    &[Key("ü\"")],
+    &[Key("a long key of more than eight bytes"), Key("a")],
+    &[Any, Key("a")],
+    &[Key("a"), Any],
+    &[Deep, Key("c")],
+    &[Deep, Key("a"), Key("b")],
+    &[Key("a"), Deep, Key("x.y")],
+    &[Any, Any, Key("b")],
 ];
+/// Labels of the rules, and what is written for a value under each.
+const LABELS: [(&str, &str); 3] = [("secret", "\"[masked]\""), ("none", "null"), ("gone", "")];
+const GONE: usize = 2;
+
+/// A step of a path, as the tree's walk tries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Key(&'static str),
+    Any,
+    Deep,
+}
+use Step::{Any, Deep, Key};
+
+type Steps = &'static [Step];
+
+/// What the rules say of a place: what is left of each path, and of those that may pass.
+#[derive(Clone, Debug)]
+struct Marks {
+    masks: Vec<(usize, Steps)>,
+    only: Option<Vec<Steps>>,
+}
+
+impl Marks {
+    fn below(&self, key: &str) -> Self {
+        let masks = self.masks.iter();
+        let masks = masks.flat_map(|(label, steps)| after(steps, key).map(|left| (*label, left)));
+        let only = self.only.as_ref().map(|only| {
+            // What may pass, may with all that is in it.
+            let all = only.iter().flat_map(|steps| match steps {
+                [] => vec![*steps],
+                steps => after(steps, key).collect(),
+            });
+            all.collect()
+        });
+        Self { masks: masks.collect(), only }
+    }
+
+    /// The label that masks a value here.
+    fn label(&self) -> Option<usize> {
+        self.masks.iter().find(|(_, left)| left.is_empty()).map(|(label, _)| *label)
+    }
+
+    fn drops(&self, tree: &Tree) -> bool {
+        let is_container = matches!(tree, Tree::Array(..) | Tree::Object(..));
+        let passes = self.only.as_ref().is_none_or(|only| {
+            only.iter().any(|left| left.is_empty()) || (is_container && !only.is_empty())
+        });
+        !passes || self.label() == Some(GONE)
+    }
+}
+
+/// What is left of a path behind a key: nothing, or in each way in which it fits.
+fn after(steps: Steps, key: &str) -> std::vec::IntoIter<Steps> {
+    let left = match steps {
+        [Key(name), left @ ..] if *name == key => vec![left],
+        [Any, left @ ..] => vec![left],
+        [Deep, left @ ..] => {
+            let mut all: Vec<Steps> = after(left, key).collect();
+            all.push(steps);
+            all
+        }
+        _ => Vec::new(),
+    };
+    left.into_iter()
+}
 
 fn trees() -> impl Strategy<Value = Tree> {
     let piece = prop_oneof![
@@ -144,57 +224,50 @@ impl Tree {
         }
     }
 
-    /// Writes the document; with `paths`, masked under those that lead here.
-    fn write(&self, paths: Option<&[&[&str]]>, out: &mut String) {
-        let is_masked = paths.is_some_and(|paths| paths.iter().any(|path| path.is_empty()));
-        match self {
-            Self::Literal("null") => out.push_str("null"),
-            Self::Literal(_) | Self::Text(_) | Self::Object(..) | Self::Inner(_) if is_masked => {
-                out.push_str("\"[masked]\"");
+    /// Writes the document; with `marks`, masked where they say so.
+    fn write(&self, marks: Option<&Marks>, out: &mut String) {
+        let masked = marks.and_then(Marks::label).and_then(|label| LABELS.get(label));
+        match (self, masked) {
+            (Self::Literal("null"), _) => out.push_str("null"),
+            (
+                Self::Literal(_) | Self::Text(_) | Self::Object(..) | Self::Inner(_),
+                Some(masked),
+            ) => {
+                out.push_str(masked.1);
             }
-            Self::Literal(literal) => out.push_str(literal),
-            Self::Text(pieces) => {
+            (Self::Literal(literal), None) => out.push_str(literal),
+            (Self::Text(pieces), None) => {
                 out.push('"');
                 for piece in pieces {
-                    match (piece.is_hit, paths) {
+                    match (piece.is_hit, marks) {
                         (true, Some(_)) => out.push_str("<[masked]>"),
-                        (true, None) => {
-                            out.push('<');
-                            out.push_str(piece.raw);
-                            out.push('>');
-                        }
+                        (true, None) => out.push_str(&format!("<{}>", piece.raw)),
                         (false, _) => out.push_str(piece.raw),
                     }
                 }
                 out.push('"');
             }
-            Self::Array(list, space) => {
+            (Self::Array(list, space), _) => {
                 out.push('[');
-                for (index, tree) in list.iter().enumerate() {
-                    out.push_str(if index > 0 { "," } else { "" });
-                    out.push_str(space);
-                    tree.write(paths, out);
-                    out.push_str(space);
+                let mut keeps_one = false;
+                for tree in list {
+                    write_member(marks, space, "", &mut keeps_one, tree, out);
                 }
                 out.push(']');
             }
-            Self::Object(map, space) => {
+            (Self::Object(map, space), None) => {
                 out.push('{');
-                for (index, (key, tree)) in map.iter().enumerate() {
-                    out.push_str(if index > 0 { "," } else { "" });
-                    out.push_str(&format!("{space}\"{}\"{space}:{space}", key.raw));
-                    let below = paths.map(|paths| {
-                        let fitting = paths.iter().filter(|path| path.first() == Some(&key.name));
-                        fitting.map(|path| &path[1..]).collect::<Vec<_>>()
-                    });
-                    tree.write(below.as_deref(), out);
-                    out.push_str(space);
+                let mut keeps_one = false;
+                for (key, tree) in map {
+                    let below = marks.map(|marks| marks.below(key.name));
+                    let name = format!("\"{}\"{space}:{space}", key.raw);
+                    write_member(below.as_ref(), space, &name, &mut keeps_one, tree, out);
                 }
                 out.push('}');
             }
-            Self::Inner(tree) => {
+            (Self::Inner(tree), None) => {
                 let mut inner = String::new();
-                tree.write(paths, &mut inner);
+                tree.write(marks, &mut inner);
                 out.push('"');
                 for character in inner.chars() {
                     match character {
@@ -212,35 +285,79 @@ impl Tree {
     }
 }
 
-fn plan_of(paths: &[usize]) -> MaskPlan {
-    let fields: String =
-        paths.iter().map(|path| format!("      '{}': secret\n", PATHS[*path])).collect();
+/// Writes a member or element: one that is left out takes the comma before it along, or the one behind it if it was first.
+fn write_member(
+    marks: Option<&Marks>,
+    space: Space,
+    name: &str,
+    keeps_one: &mut bool,
+    tree: &Tree,
+    out: &mut String,
+) {
+    if marks.is_some_and(|marks| marks.drops(tree)) {
+        out.push_str(if *keeps_one { "" } else { space });
+        out.push_str(space);
+        return;
+    }
+    out.push_str(if *keeps_one { "," } else { "" });
+    *keeps_one = true;
+    out.push_str(space);
+    out.push_str(name);
+    tree.write(marks, out);
+    out.push_str(space);
+}
+
+/// Paths by their labels, in the order of the rules, and those that alone may pass.
+fn plan_of(paths: &[(usize, usize)], only: Option<&[usize]>) -> MaskPlan {
+    let field = |(path, label): &(usize, usize)| {
+        format!("      '{}': {}\n", PATHS[*path], LABELS[*label].0)
+    };
+    let fields: String = paths.iter().map(field).collect();
     let fields = if fields.is_empty() { String::new() } else { format!("    fields:\n{fields}") };
-    rules(&format!("  - topics: [t]\n    detect: {{ secret: [payment-card, email] }}\n{fields}"))
-        .plan("t", |_| false)
-        .unwrap()
+    let only = only.map_or_else(String::new, |only| {
+        let paths: String = only.iter().map(|path| format!("'{}', ", PATHS[*path])).collect();
+        format!("    only: {{ label: gone, fields: [{paths}] }}\n")
+    });
+    rules(&format!(
+        "  - topics: [t]\n    detect: {{ secret: [payment-card, email] }}\n{fields}{only}"
+    ))
+    .plan("t", |_| false)
+    .unwrap()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn the_masker_does_what_a_walk_over_the_tree_does(
         tree in trees(),
-        paths in prop::collection::btree_set(0..PATHS.len(), 0..5),
+        paths in prop::collection::btree_map(0..PATHS.len(), 0..LABELS.len(), 0..5),
+        only in prop::option::weighted(0.3, prop::collection::btree_set(0..PATHS.len(), 1..5)),
     ) {
-        let paths: Vec<usize> = paths.into_iter().collect();
-        let plan = plan_of(&paths);
-        let keys: Vec<&[&str]> = paths.iter().map(|path| PATH_KEYS[*path]).collect();
+        let paths: Vec<(usize, usize)> = paths.into_iter().collect();
+        let only: Option<Vec<usize>> = only.map(|only| only.into_iter().collect());
+        let plan = plan_of(&paths, only.as_deref());
+        let marks = Marks {
+            masks: paths.iter().map(|(path, label)| (*label, STEPS[*path])).collect(),
+            only: only.as_ref().map(|only| only.iter().map(|path| STEPS[*path]).collect()),
+        };
         let (mut document, mut expected) = (String::new(), String::new());
         tree.write(None, &mut document);
-        tree.write(Some(&keys), &mut expected);
+        if marks.drops(&tree) {
+            // A document cannot be left out of itself.
+            expected = String::from_utf8(WITHHELD.to_vec()).unwrap();
+        } else {
+            tree.write(Some(&marks), &mut expected);
+        }
         let mut scratch = Scratch::new();
         let found = masked(&plan, document.as_bytes(), &mut scratch);
         prop_assert_eq!(String::from_utf8_lossy(&found), expected.as_str(), "{}", document);
-        // What was masked once has nothing left to mask but the marks themselves.
-        let again = masked(&plan, &found, &mut scratch);
-        prop_assert_eq!(String::from_utf8_lossy(&again), expected.as_str());
+        // What was masked once has nothing left to mask but the marks themselves, which a list of what may pass
+        // does not name.
+        if only.is_none() {
+            let again = masked(&plan, &found, &mut scratch);
+            prop_assert_eq!(String::from_utf8_lossy(&again), expected.as_str());
+        }
     }
 
     #[test]
@@ -250,7 +367,7 @@ proptest! {
         byte in prop_oneof![any::<u8>(), prop::sample::select(&b"{}[]\",:\\0e-. \n\x80"[..])],
         cut in any::<bool>(),
     ) {
-        let plan = plan_of(&[]);
+        let plan = plan_of(&[], None);
         let mut document = String::new();
         tree.write(None, &mut document);
         // A mail address in front, so that the prefilter lets nothing by.
@@ -283,7 +400,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         at in any::<prop::sample::Index>(),
     ) {
-        let plan = plan_of(&[0]);
+        let plan = plan_of(&[(0, 0)], None);
         let mut scratch = Scratch::new();
         let index = at.index(bytes.len() + 1);
         let mut text = bytes[..index].to_vec();
@@ -292,7 +409,7 @@ proptest! {
         let shown = |text: &[u8]| text.windows(16).any(|window| window == b"4111111111111111");
         match plan.mask_text(&text, &mut scratch) {
             Masked::Changed(masked) => prop_assert!(!shown(masked)),
-            Masked::Withheld => prop_assert!(!shown(WITHHELD)),
+            Masked::Withheld | Masked::Null => prop_assert!(!shown(WITHHELD)),
             // Digits before or after can make it part of a longer number.
             Masked::Unchanged => prop_assert!(text.iter().filter(|byte| byte.is_ascii_digit()).count() > 16),
         }

@@ -10,11 +10,15 @@
 //! level 1:             {"card":"4111…"}             splice [start, end) ──┘ by map, escaped once
 //! ```
 
-use super::detect::{Found, Writing};
+mod lex;
+
+use super::detect::Found;
 use super::fold::Folded;
-use super::method::Form;
-use super::plan::{MaskPlan, NO_NODE};
+use super::method::{Form, Written};
+use super::places::NOWHERE;
+use super::plan::MaskPlan;
 use super::text;
+use lex::{Content, first_of_document, string_content};
 
 /// How deep containers may nest, all levels of strings together (`faults.md` §4.5).
 pub const DEPTH_MAX: usize = 128;
@@ -43,32 +47,33 @@ pub(super) struct Sheet {
     piece: Vec<u8>,
     escaped: Vec<u8>,
     /// The decoded text of a key or of a value that is hashed.
-    text: Vec<u8>,
+    pub(super) text: Vec<u8>,
     pub(super) folded: Folded,
     pub(super) found: Vec<Found>,
 }
 
-/// An open container.
+/// An open container, and how far members or elements of it stay.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     node: u16,
     is_object: bool,
+    /// Where the separator in front of the current member begins; behind the bracket for the first.
+    separator: usize,
+    /// Where the current member begins.
+    member: usize,
+    /// Whether a member in front of the current one stays.
+    keeps_one: bool,
+    /// Whether the current one is left out.
+    is_cut: bool,
 }
 
-/// A masked object that is being walked through for validation alone.
+/// A value that is masked whole, or left out, and walked through for validation alone.
 #[derive(Clone, Copy, Debug)]
 struct Covered {
     start: usize,
     depth: usize,
-    mask: u16,
-}
-
-/// The content of a string, without its quotes.
-#[derive(Clone, Copy, Debug)]
-struct Content {
-    start: usize,
-    end: usize,
-    writing: Writing,
+    site: u16,
+    is_cut: bool,
 }
 
 /// What a value's first byte came to.
@@ -119,37 +124,87 @@ impl<'w> Walk<'w> {
         let mut node = root;
         self.space();
         loop {
-            let mut complete = match self.value(node)? {
-                Begun::Scalar => true,
-                Begun::Container { is_object, node } => {
-                    if self.sheet.stack.len() >= DEPTH_MAX {
-                        return Err(Unreadable);
-                    }
-                    self.sheet.stack.push(Open { node, is_object });
-                    self.space();
-                    let close = if is_object { b'}' } else { b']' };
-                    self.peek() == Some(close)
+            let drop = if self.covered.is_none() { self.drop_of(node) } else { None };
+            if let Some(site) = drop {
+                // A document cannot be left out of itself.
+                let depth = self.sheet.stack.len();
+                if depth == base {
+                    return Err(Unreadable);
                 }
+                self.covered = Some(Covered { start: self.at, depth, site, is_cut: true });
+            }
+            let mut complete = match self.value(node)? {
+                Begun::Scalar => {
+                    self.uncover();
+                    true
+                }
+                Begun::Container { is_object, node } => self.open(is_object, node)?,
             };
             while complete {
-                let Some(&open) = self.sheet.stack.last().filter(|_| self.sheet.stack.len() > base)
-                else {
+                if self.sheet.stack.len() <= base {
                     self.space();
                     return if self.at == self.input.len() { Ok(()) } else { Err(Unreadable) };
-                };
-                self.space();
-                match (self.next()?, open.is_object) {
-                    (b',', _) => {
-                        self.space();
-                        complete = false;
-                    }
-                    (b'}', true) | (b']', false) => self.close(),
-                    _ => return Err(Unreadable),
                 }
+                complete = self.after_member()?;
             }
-            let Some(&open) = self.sheet.stack.last() else { return Err(Unreadable) };
-            node = if open.is_object { self.key(open.node)? } else { open.node };
+            node = self.member()?;
         }
+    }
+
+    /// Opens a container whose bracket has been read; `true` if it closes at once.
+    fn open(&mut self, is_object: bool, node: u16) -> Result<bool, Unreadable> {
+        if self.sheet.stack.len() >= DEPTH_MAX {
+            return Err(Unreadable);
+        }
+        let at = self.at;
+        self.sheet.stack.push(Open {
+            node,
+            is_object,
+            separator: at,
+            member: at,
+            keeps_one: false,
+            is_cut: false,
+        });
+        self.space();
+        let close = if is_object { b'}' } else { b']' };
+        Ok(self.peek() == Some(close))
+    }
+
+    /// Reads what follows a member or element: `false` if another one does, `true` if that was the end of its container.
+    fn after_member(&mut self) -> Result<bool, Unreadable> {
+        self.space();
+        let at = self.at;
+        let next = self.next()?;
+        let Some(open) = self.sheet.stack.last_mut() else { return Err(Unreadable) };
+        match (next, open.is_object) {
+            (b',', _) => {
+                let leads = open.is_cut && !open.keeps_one;
+                open.keeps_one |= !open.is_cut;
+                open.separator = at;
+                open.is_cut = false;
+                if leads {
+                    // What was left out stood first, so the comma behind it goes with it.
+                    self.cut(at, self.at);
+                }
+                self.space();
+                Ok(false)
+            }
+            (b'}', true) | (b']', false) => {
+                self.sheet.stack.pop();
+                self.uncover();
+                Ok(true)
+            }
+            _ => Err(Unreadable),
+        }
+    }
+
+    /// Begins a member or element of the innermost container: reads its key, if it has one; returns the node of its value.
+    fn member(&mut self) -> Result<u16, Unreadable> {
+        let at = self.at;
+        let open = self.sheet.stack.last_mut().ok_or(Unreadable)?;
+        open.member = at;
+        let Open { node, is_object, .. } = *open;
+        if is_object { self.key(node) } else { Ok(node) }
     }
 
     /// Reads a key, its colon, and the space around; returns the node of its value.
@@ -160,8 +215,8 @@ impl<'w> Walk<'w> {
         self.token()?;
         let content = self.string()?;
         let raw = self.content(content);
-        let mut node = NO_NODE;
-        if parent != NO_NODE {
+        let mut node = NOWHERE;
+        if parent != NOWHERE {
             node = if content.writing.escaped {
                 self.sheet.text.clear();
                 text::unescape(raw, &mut self.sheet.text);
@@ -170,15 +225,24 @@ impl<'w> Walk<'w> {
                 self.plan.child(parent, raw)
             };
         }
-        if self.covered.is_none() {
-            self.detect(content);
-        }
         self.space();
         if self.next()? != b':' {
             return Err(Unreadable);
         }
         self.space();
+        // Behind the colon, where it shows whether the member is left out with its key.
+        if self.covered.is_none() && self.drop_of(node).is_none() {
+            self.detect(content);
+        }
         Ok(node)
+    }
+
+    /// The site that leaves out the value that begins here.
+    fn drop_of(&self, node: u16) -> Option<u16> {
+        if node == NOWHERE {
+            return None;
+        }
+        self.plan.drop_of(node, matches!(self.peek(), Some(b'{' | b'[')))
     }
 
     fn value(&mut self, node: u16) -> Result<Begun, Unreadable> {
@@ -199,7 +263,7 @@ impl<'w> Walk<'w> {
             }
             b't' => self.literal(b"rue", node, start)?,
             b'f' => self.literal(b"alse", node, start)?,
-            b'n' => self.literal(b"ull", NO_NODE, start)?,
+            b'n' => self.literal(b"ull", NOWHERE, start)?,
             _ => return Err(Unreadable),
         }
         Ok(Begun::Scalar)
@@ -208,30 +272,42 @@ impl<'w> Walk<'w> {
     fn object(&mut self, start: usize, node: u16) -> Begun {
         let is_object = true;
         if self.covered.is_some() {
-            return Begun::Container { is_object, node: NO_NODE };
+            return Begun::Container { is_object, node: NOWHERE };
         }
-        let Some(mask) = self.plan.mask_of(node) else {
+        let Some(site) = self.plan.mask_of(node) else {
             return Begun::Container { is_object, node };
         };
-        self.covered = Some(Covered { start, depth: self.sheet.stack.len(), mask });
-        Begun::Container { is_object, node: NO_NODE }
+        let depth = self.sheet.stack.len();
+        self.covered = Some(Covered { start, depth, site, is_cut: false });
+        Begun::Container { is_object, node: NOWHERE }
     }
 
-    /// Ends the innermost container; a masked object is replaced now that it has proved readable.
-    fn close(&mut self) {
-        self.sheet.stack.pop();
-        if let Some(covered) = self.covered
-            && covered.depth == self.sheet.stack.len()
-        {
-            self.covered = None;
-            self.replace(covered.start, self.at, covered.mask, Quotes::Add, Form::Whole);
+    /// Masks or leaves out the value that is covered, if it has just proved readable.
+    fn uncover(&mut self) {
+        let Some(covered) = self.covered.filter(|it| it.depth == self.sheet.stack.len()) else {
+            return;
+        };
+        self.covered = None;
+        if covered.is_cut {
+            self.cut_member(covered.site);
+        } else {
+            self.replace(covered.start, self.at, covered.site, Form::Object);
         }
+    }
+
+    /// Leaves out the current member or element, which ends here, and a comma with it.
+    fn cut_member(&mut self, site: u16) {
+        let Some(open) = self.sheet.stack.last_mut() else { return };
+        open.is_cut = true;
+        let start = if open.keeps_one { open.separator } else { open.member };
+        self.cut(start, self.at);
+        self.sheet.hits.push(site);
     }
 
     fn string_value(&mut self, node: u16, content: Content) -> Result<(), Unreadable> {
         let form = if content.writing.escaped { Form::Escaped } else { Form::Text };
-        if let Some(mask) = self.plan.mask_of(node) {
-            self.replace(content.start, content.end, mask, Quotes::Stay, form);
+        if let Some(site) = self.plan.mask_of(node) {
+            self.replace_string(content, site, form);
             return Ok(());
         }
         let below = self.plan.mask_below(node);
@@ -243,10 +319,10 @@ impl<'w> Walk<'w> {
             }
             // What looks like the document with the masked fields, and cannot be read, is not
             // shown. A quotation mark alone looks like prose, except where nobody has looked.
-            if let Some(mask) = below
+            if let Some(site) = below
                 && (first != '"' || self.level >= LEVELS_MAX)
             {
-                self.replace(content.start, content.end, mask, Quotes::Stay, Form::Whole);
+                self.replace_string(content, site, Form::Opaque);
                 return Ok(());
             }
         }
@@ -259,9 +335,9 @@ impl<'w> Walk<'w> {
             return;
         }
         let literal = self.input.get(start..self.at).unwrap_or_default();
-        let mask = self.plan.mask_of(node).or_else(|| self.plan.detectors().number(literal));
-        if let Some(mask) = mask {
-            self.replace(start, self.at, mask, Quotes::Add, Form::Text);
+        let site = self.plan.mask_of(node).or_else(|| self.plan.detectors().number(literal));
+        if let Some(site) = site {
+            self.replace(start, self.at, site, Form::Number);
         }
     }
 
@@ -272,9 +348,9 @@ impl<'w> Walk<'w> {
         }
         self.at = end;
         if self.covered.is_none()
-            && let Some(mask) = self.plan.mask_of(node)
+            && let Some(site) = self.plan.mask_of(node)
         {
-            self.replace(start, end, mask, Quotes::Add, Form::Bool);
+            self.replace(start, end, site, Form::Bool);
         }
         Ok(())
     }
@@ -294,7 +370,13 @@ impl<'w> Walk<'w> {
             let Some(&Found { start, end, mask }) = self.sheet.found.get(index) else { break };
             let (start, end) =
                 (content.start.saturating_add(start), content.start.saturating_add(end));
-            self.replace(start, end, mask, Quotes::Stay, form);
+            let Some(treatment) = self.plan.treatment(mask) else { continue };
+            let raw = self.input.get(start..end).unwrap_or_default();
+            let Sheet { piece, text, hits, .. } = &mut *self.sheet;
+            hits.push(mask);
+            piece.clear();
+            treatment.write_part(form, raw, text, piece);
+            self.splice(start, end);
         }
     }
 
@@ -338,24 +420,47 @@ impl<'w> Walk<'w> {
         entered
     }
 
-    /// Puts the mask of `input[start..end]` in its place.
-    fn replace(&mut self, start: usize, end: usize, mask: u16, quotes: Quotes, form: Form) {
-        let Some(method) = self.plan.method(mask) else { return };
-        let raw = self.input.get(start..end).unwrap_or_default();
-        let Sheet { out, copied, hits, piece, escaped, text, maps, .. } = &mut *self.sheet;
-        hits.push(mask);
-        if self.level == 0 {
-            out.extend_from_slice(self.root.get(*copied..start).unwrap_or_default());
-            *copied = end;
-            quotes.put(out);
-            method.write(form, raw, text, out);
-            quotes.put(out);
-            return;
+    /// Masks a string: its content, or all of it where what stands for it is no string.
+    fn replace_string(&mut self, content: Content, site: u16, form: Form) {
+        match self.write(content.start, content.end, site, form) {
+            Some(Written::Text) => self.splice(content.start, content.end),
+            Some(Written::Literal) => {
+                self.splice(content.start.saturating_sub(1), content.end.saturating_add(1));
+            }
+            None => {}
         }
+    }
+
+    /// Masks a value that is no string.
+    fn replace(&mut self, start: usize, end: usize, site: u16, form: Form) {
+        if let Some(written) = self.write(start, end, site, form) {
+            if written == Written::Text {
+                self.sheet.piece.insert(0, b'"');
+                self.sheet.piece.push(b'"');
+            }
+            self.splice(start, end);
+        }
+    }
+
+    /// Writes what stands for `input[start..end]` to `piece`.
+    fn write(&mut self, start: usize, end: usize, site: u16, form: Form) -> Option<Written> {
+        let treatment = self.plan.treatment(site)?;
+        let raw = self.input.get(start..end).unwrap_or_default();
+        let Sheet { hits, piece, text, .. } = &mut *self.sheet;
+        hits.push(site);
         piece.clear();
-        quotes.put(piece);
-        method.write(form, raw, text, piece);
-        quotes.put(piece);
+        Some(treatment.write(form, raw, text, piece))
+    }
+
+    /// Leaves out `input[start..end]`.
+    fn cut(&mut self, start: usize, end: usize) {
+        self.sheet.piece.clear();
+        self.splice(start, end);
+    }
+
+    /// Puts `piece` in the place of `input[start..end]`, which lies behind all splices so far.
+    fn splice(&mut self, start: usize, end: usize) {
+        let Sheet { out, copied, piece, escaped, maps, .. } = &mut *self.sheet;
         let (mut start, mut end) = (start, end);
         for map in maps.iter().take(self.level).rev() {
             let outer = |at: usize| {
@@ -440,97 +545,3 @@ impl<'w> Walk<'w> {
         }
     }
 }
-
-/// Whether a replacement brings its quotes.
-#[derive(Clone, Copy)]
-enum Quotes {
-    /// Those of the string stay.
-    Stay,
-    /// What is replaced had none.
-    Add,
-}
-
-impl Quotes {
-    fn put(self, out: &mut Vec<u8>) {
-        if let Self::Add = self {
-            out.push(b'"');
-        }
-    }
-}
-
-/// The first character of the text of a string, past spaces, if a document that holds more than a
-/// number begins so.
-fn first_of_document(raw: &[u8]) -> Option<char> {
-    let mut rest = raw;
-    loop {
-        let (character, after) = match rest.split_first()? {
-            (b'\\', _) => (text::escaped_char(rest)?, text::after_escape(rest)),
-            (first, after) => (char::from(*first), after),
-        };
-        match character {
-            '{' | '[' | '"' => return Some(character),
-            ' ' | '\n' | '\r' | '\t' => rest = after,
-            _ => return None,
-        }
-    }
-}
-
-/// The content of the string that begins at `start`, behind its quote.
-#[inline]
-fn string_content(input: &[u8], start: usize) -> Result<Content, Unreadable> {
-    let mut writing = Writing { escaped: false, ascii: true };
-    let mut at = start;
-    loop {
-        // Eight bytes at a time, up to the lowest that is a quote, a backslash or a control
-        // character.
-        let rest = input.get(at..).ok_or(Unreadable)?;
-        let plain = match rest.first_chunk::<8>() {
-            Some(chunk) => {
-                let word = u64::from_le_bytes(*chunk);
-                let stops = stops_in(word);
-                // All bits below the mark of the lowest; all bits where there is none.
-                let before = (stops & stops.wrapping_neg()).wrapping_sub(1);
-                writing.ascii &= word & HIGH & before == 0;
-                if stops == 0 {
-                    at = at.saturating_add(8);
-                    continue;
-                }
-                usize::try_from(stops.trailing_zeros() / 8).unwrap_or(0)
-            }
-            None => {
-                let plain = rest.iter().take_while(|byte| !ends_run(**byte)).count();
-                writing.ascii &= rest.get(..plain).is_some_and(<[u8]>::is_ascii);
-                plain
-            }
-        };
-        let end = at.saturating_add(plain);
-        let stop = rest.get(plain..).unwrap_or_default();
-        match stop.first() {
-            Some(b'"') => return Ok(Content { start, end, writing }),
-            Some(b'\\') => {
-                text::escaped_char(stop).ok_or(Unreadable)?;
-                writing.escaped = true;
-                at = input.len().saturating_sub(text::after_escape(stop).len());
-            }
-            _ => return Err(Unreadable),
-        }
-    }
-}
-
-fn ends_run(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
-/// The high bit of each byte that is a quote, a backslash or a control character. Bytes above the
-/// lowest may be marked falsely, because a borrow runs upwards.
-fn stops_in(word: u64) -> u64 {
-    let quote = word ^ (LOW * 0x22);
-    let backslash = word ^ (LOW * 0x5c);
-    (quote.wrapping_sub(LOW) & !quote
-        | backslash.wrapping_sub(LOW) & !backslash
-        | word.wrapping_sub(LOW * 0x20) & !word)
-        & HIGH
-}
-
-const LOW: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;

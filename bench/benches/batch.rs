@@ -9,8 +9,8 @@ use sluicegate::kafka::batch::codec::Codecs;
 use sluicegate::kafka::batch::rewrite::{BatchRewrite, Edit, Edited, Part, Step};
 use sluicegate::kafka::batch::write::{NewBatch, NewRecord};
 use sluicegate::kafka::batch::{Batches, Codec};
-use sluicegate::path::mask::{MaskBuffers, mask_records};
-use sluicegate_actors::masking::{Keys, MaskPlan, RulesFile, compile};
+use sluicegate::path::mask::{MaskBuffers, Screen, mask_records};
+use sluicegate_actors::masking::{Direction, Keys, MaskPlan, RulesFile, compile};
 
 const RULES: &str = "
 labels: { pci: { method: keep-last, n: 4 }, pii: { method: redact } }
@@ -43,7 +43,7 @@ fn plan() -> MaskPlan {
     let files = [RulesFile { name: "bench.yaml", text: RULES }];
     compile(&files, &Keys::default())
         .ok()
-        .and_then(|rules| rules.plan("t", |_| false))
+        .and_then(|rules| rules.plan("t", Direction::Read, |_| false))
         .unwrap_or_else(|| std::process::abort())
 }
 
@@ -86,7 +86,7 @@ fn through(codecs: &mut Codecs, bytes: &Bytes, edit: &mut impl Edit) -> usize {
 }
 
 fn codecs(criterion: &mut Criterion) {
-    let plan = plan();
+    let screen = Screen::from(plan());
     let mut group = criterion.benchmark_group("batch");
     let plain = batch(Codec::None).len();
     group.throughput(Throughput::Bytes(u64::try_from(plain).unwrap_or(0)));
@@ -103,7 +103,7 @@ fn codecs(criterion: &mut Criterion) {
         let mut buffers = MaskBuffers::new();
         group.bench_function(format!("{codec}, three fields masked"), |bencher| {
             bencher.iter(|| {
-                mask_records(black_box(bytes.clone()), &plan, &mut buffers)
+                mask_records(black_box(bytes.clone()), &screen, &mut buffers)
                     .map_or_else(|_| std::process::abort(), |masked| masked.size)
             });
         });

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use secrecy::SecretSlice;
-use sluicegate_actors::masking::{Keys, MaskPlan, Masked, RulesFile, Scratch, compile};
+use sluicegate_actors::masking::{Direction, Keys, MaskPlan, Masked, RulesFile, Scratch, compile};
 
 const LABELS: &str = "
 labels:
@@ -27,7 +27,7 @@ fn plan(topic: &str) -> MaskPlan {
     Keys::new(vec![("bench".to_owned(), SecretSlice::from(vec![7; 32]))])
         .ok()
         .and_then(|keys| compile(&files, &keys).ok())
-        .and_then(|rules| rules.plan(topic, |_| false))
+        .and_then(|rules| rules.plan(topic, Direction::Read, |_| false))
         .unwrap_or_else(|| std::process::abort())
 }
 

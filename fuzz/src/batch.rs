@@ -12,7 +12,7 @@ use sluicegate_actors::masking::{Masked, Scratch};
 
 use crate::budget;
 use crate::input::{Choices, seeded};
-use crate::world::MASK;
+use crate::world::{MASK, SCREEN};
 
 /// Records of any content. A survey of them is the same whole and in pieces; reading them stays within its budget; masked,
 /// they are batches of the same records at the same offsets, and each part is what the plan alone makes of it.
@@ -28,7 +28,7 @@ pub fn batch(data: &[u8]) {
     let all = Bytes::from(records);
     let mut buffers = MaskBuffers::new();
     let masked =
-        budget::within("masking", limit, || mask_records(all.clone(), &MASK, &mut buffers));
+        budget::within("masking", limit, || mask_records(all.clone(), &SCREEN, &mut buffers));
     let Ok(masked) = masked else { return };
     let delivered = assert_same_records(&all, &masked);
     let came = all.get(..all.len() - masked.dropped_bytes).unwrap_or_default();

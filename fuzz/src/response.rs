@@ -1,6 +1,7 @@
 //! Any response: walked, advertised, filtered, masked, edited.
 
 use bytes::Bytes;
+use sluicegate::kafka::batch::BatchError;
 use sluicegate::kafka::edit::Edits;
 use sluicegate::kafka::found::{Found, Span};
 use sluicegate::kafka::refuse::Refusals;
@@ -86,7 +87,7 @@ fn deliver(
             let outcome = match choices.below(3) {
                 0 => Outcome::Kept,
                 1 => Outcome::Rewritten(Bytes::from(vec![b'm'; choices.below(1_000)])),
-                _ => Outcome::Unreadable,
+                _ => Outcome::Unreadable(BatchError::Records { what: "fuzzed" }),
             };
             let has_records = !partition.records.bytes(frame).is_empty();
             if has_records && !withheld.contains(&partition.element) {

@@ -8,7 +8,8 @@ use secrecy::SecretSlice;
 use sluicegate::cluster::ClusterSnapshot;
 use sluicegate::config::{BrokerPorts, ConnectionLimits, Listener};
 use sluicegate::path::decide::Judge;
-use sluicegate_actors::masking::{Keys, MaskPlan, RulesFile, compile};
+use sluicegate::path::mask::Screen;
+use sluicegate_actors::masking::{Direction, Keys, MaskPlan, RulesFile, compile};
 use sluicegate_actors::policy::bundle::{Bundle, PolicyFile};
 use sluicegate_actors::policy::decide::{Asker, RequestContext};
 use sluicegate_actors::policy::slice::Slice;
@@ -46,13 +47,18 @@ pub(crate) static LISTENER: LazyLock<Listener> = LazyLock::new(|| Listener {
 });
 
 /// What is masked: a field, and e-mail addresses wherever they are.
-pub(crate) static MASK: LazyLock<MaskPlan> = LazyLock::new(|| {
+pub(crate) static MASK: LazyLock<MaskPlan> = LazyLock::new(mask);
+
+/// The same, for the records of a partition.
+pub(crate) static SCREEN: LazyLock<Screen> = LazyLock::new(|| mask().into());
+
+fn mask() -> MaskPlan {
     let files = [RulesFile { name: "masks.yaml", text: MASKS }];
     let keys = vec![("fuzz".to_owned(), SecretSlice::from(vec![7; 32]))];
     let keys = Keys::new(keys).expect("the key is long enough");
     let rules = compile(&files, &keys).expect("the rules are valid");
-    rules.plan("payments", |_| false).expect("the topic has rules")
-});
+    rules.plan("payments", Direction::Read, |_| false).expect("the topic has rules")
+}
 
 static PARTS: LazyLock<Vec<Parts>> =
     LazyLock::new(|| POLICY_TEXTS.iter().map(|text| parts(text)).collect());

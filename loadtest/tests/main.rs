@@ -43,5 +43,6 @@ mod record;
 mod refuse;
 mod revoke;
 mod rough;
+mod screen;
 mod share;
 mod slow;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde::Serialize;
 use sluicegate_actors::masking::method::WITHHELD;
-use sluicegate_actors::masking::{Keys, MaskPlan, Masked, Rules, RulesFile, Scratch};
+use sluicegate_actors::masking::{Direction, Keys, MaskPlan, Masked, Rules, RulesFile, Scratch};
 
 use crate::cli::{Output, print, print_json, refuse};
 
@@ -102,7 +102,8 @@ impl Test {
             let topics = rules.topics().collect::<Vec<_>>().join("`, `");
             return Err(format!("no rule names topic `{topic}`; the rules name `{topics}`"));
         }
-        let plan = rules.plan(&topic, |label| self.clear.iter().any(|clear| clear == label));
+        let plan = rules
+            .plan(&topic, Direction::Read, |label| self.clear.iter().any(|clear| clear == label));
         let values = read(&self.file)?;
         let values: Vec<&[u8]> = if self.lines {
             values.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect()

@@ -23,7 +23,7 @@ use crate::path::masking::{Done, Job};
 use crate::path::record::Note;
 use crate::path::socket::Socket;
 use crate::path::stream::Stream;
-use crate::path::{Attempt, Fate, Path, Pending};
+use crate::path::{Attempt, Fate, Path, Pending, Screened};
 use crate::shard::Shard;
 use crate::{clock, limits};
 
@@ -138,6 +138,13 @@ impl Link {
                     run = at;
                     let ticket = self.shard.shared.control.ask_approval(requests).await;
                     attempt = Attempt { ticket: Some(ticket), ..tried };
+                    continue;
+                }
+                Fate::Screen { jobs, epoch } => {
+                    self.forward(reader.bytes().get(run..at)).await?;
+                    run = at;
+                    let done = self.mask(jobs).await;
+                    attempt = Attempt { screened: Some(Screened { epoch, done }), ..tried };
                     continue;
                 }
                 Fate::Answered => self.forward(reader.bytes().get(run..at)).await?,

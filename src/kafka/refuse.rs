@@ -44,7 +44,8 @@ pub struct Refusals {
     /// What is said again as it was said.
     echoed: Vec<u8>,
     elements: Vec<Refused>,
-    partitions: Vec<(i32, ErrorCode)>,
+    partitions: Vec<RefusedPartition>,
+    records: Vec<(i32, Within)>,
 }
 
 /// A topic as a request names it.
@@ -81,6 +82,15 @@ struct Refused {
     partitions: Within,
 }
 
+/// A partition of a refused topic; one with records is refused for them, and has a text of its own.
+#[derive(Clone, Copy, Debug)]
+struct RefusedPartition {
+    index: i32,
+    code: ErrorCode,
+    message: Option<Within>,
+    records: Within,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Named {
     Topic,
@@ -93,7 +103,9 @@ enum Named {
 enum Around<'a> {
     Message,
     Element(&'a Refused),
-    Partition(&'a Refused, i32, ErrorCode),
+    Partition(&'a Refused, &'a RefusedPartition),
+    /// A record of a refused batch, and what is wrong with it.
+    Record(i32, &'a str),
     /// A group of which only some topics are refused, in an answer without a broker.
     AllowedGroup(&'a str),
     Other,
@@ -207,6 +219,7 @@ impl Refusals {
         self.echoed.clear();
         self.elements.clear();
         self.partitions.clear();
+        self.records.clear();
     }
 
     /// Whether nothing is refused.
@@ -227,10 +240,30 @@ impl Refusals {
     /// Notes a partition of the topic noted last. [`ErrorCode::NONE`] is a partition that is
     /// answered with nothing in it, which is how a held fetch is.
     pub fn partition(&mut self, index: i32, code: ErrorCode) {
-        self.partitions.push((index, code));
+        let first = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+        let records = Within { first, end: first };
+        self.partitions.push(RefusedPartition { index, code, message: None, records });
         let end = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         if let Some(element) = self.elements.last_mut() {
             element.partitions.end = end;
+        }
+    }
+
+    /// Says what is wrong with the partition noted last, where its API has a place for it.
+    pub fn explain(&mut self, message: &str) {
+        let message = self.keep(message);
+        if let Some(partition) = self.partitions.last_mut() {
+            partition.message = Some(message);
+        }
+    }
+
+    /// Notes a record of the partition noted last: its index in the batch, and what is wrong with it.
+    pub fn record(&mut self, batch_index: i32, message: &str) {
+        let message = self.keep(message);
+        self.records.push((batch_index, message));
+        let end = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+        if let Some(partition) = self.partitions.last_mut() {
+            partition.records.end = end;
         }
     }
 
@@ -369,7 +402,7 @@ impl Refusals {
         self.text.get(index(place.first)..index(place.end))
     }
 
-    fn partitions_of(&self, element: &Refused) -> &[(i32, ErrorCode)] {
+    fn partitions_of(&self, element: &Refused) -> &[RefusedPartition] {
         let Within { first, end } = element.partitions;
         self.partitions.get(index(first)..index(end)).unwrap_or_default()
     }
@@ -480,8 +513,10 @@ impl<'a> Writer<'a> {
         let value = match (field.meaning, around) {
             (Meaning::ErrorCode, Around::Message) => code(self.outcome.code),
             (Meaning::ErrorCode, Around::Element(element)) => code(element.code),
-            (Meaning::ErrorCode, Around::Partition(_, _, own)) => code(own),
-            (Meaning::PartitionIndex, Around::Partition(_, index, _)) => i64::from(index),
+            (Meaning::ErrorCode, Around::Partition(_, own)) => code(own.code),
+            (Meaning::PartitionIndex, Around::Partition(_, own)) => i64::from(own.index),
+            // The only number of a record's error.
+            (_, Around::Record(batch_index, _)) => i64::from(batch_index),
             (Meaning::KeyType, Around::Element(element)) => i64::from(element.key_kind),
             _ => match field.fill {
                 Fill::Number(number) => number,
@@ -513,10 +548,12 @@ impl<'a> Writer<'a> {
                 let own = refusals.text(element.message);
                 own.or(self.exchange.api.text(element.code)).or(empty)
             }
-            (Meaning::ErrorMessage, Around::Partition(element, _, code)) => {
-                let own = refusals.text(element.message).or(self.exchange.api.text(code));
-                own.filter(|_| code != ErrorCode::NONE).or(empty)
+            (Meaning::ErrorMessage, Around::Partition(element, partition)) => {
+                let own = refusals.text(partition.message.or(element.message));
+                let own = own.or(self.exchange.api.text(partition.code));
+                own.filter(|_| partition.code != ErrorCode::NONE).or(empty)
             }
+            (_, Around::Record(_, message)) => Some(message),
             _ => empty,
         }
     }
@@ -543,9 +580,17 @@ impl<'a> Writer<'a> {
             }
             (List::Partitions, Around::Element(element)) => {
                 let partitions = self.refusals.partitions_of(element).iter();
-                let partitions =
-                    partitions.map(|(index, code)| Around::Partition(element, *index, *code));
+                let partitions = partitions.map(|it| Around::Partition(element, it));
                 self.elements(out, fields, partitions);
+            }
+            (List::Plain, Around::Partition(_, partition)) if !partition.records.is_empty() => {
+                let Within { first, end } = partition.records;
+                let records = self.refusals.records.get(index(first)..index(end));
+                let records = records.unwrap_or_default().iter().map(|(batch_index, message)| {
+                    let message = self.refusals.text(Some(*message)).unwrap_or_default();
+                    Around::Record(*batch_index, message)
+                });
+                self.elements(out, fields, records);
             }
             (List::Groups, Around::Message) => {
                 let groups = self.refusals.named(Named::Group).map(Around::Element);
@@ -608,8 +653,8 @@ impl<'a> Writer<'a> {
             .and_then(|fields| self.fields_of(fields, List::Partitions))
             .unwrap_or_default();
         let partitions = self.refusals.partitions_of(element);
-        for (index, code) in partitions {
-            self.structure(out, fields, Around::Partition(element, *index, *code));
+        for partition in partitions {
+            self.structure(out, fields, Around::Partition(element, partition));
         }
         u32::try_from(partitions.len()).unwrap_or(u32::MAX)
     }

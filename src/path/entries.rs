@@ -4,13 +4,13 @@ use sluicegate_actors::recorder::entry::{
     EntryKind, MaskedDraft, Outcome as Recorded, RequestDraft,
 };
 
-use super::{Attempt, Expected, Path, Work, hold, topic_text};
+use super::{Attempt, Expected, Path, Screened, Work, hold, topic_text};
 use crate::clock;
 use crate::cluster::ClusterSnapshot;
 use crate::error::Ended;
 use crate::kafka::found::{Found, Partition, Span, Topic};
 use crate::kafka::walk::RequestHeader;
-use crate::kafka::{self, Exchange, batch};
+use crate::kafka::{self, ErrorCode, Exchange, batch};
 use crate::path::decide::Ruling;
 use crate::path::masking::Done;
 use crate::path::record::Note;
@@ -27,11 +27,16 @@ impl Path {
         work: &mut Work,
     ) -> Result<(), Ended> {
         let carries = work.found.partitions.iter().any(|partition| !partition.records.null);
+        let screened = attempt.screened.as_ref();
+        let refused = screened.and_then(Screened::text);
         let (kind, outcome, code) = match ruling {
             Ruling::Forward | Ruling::ForwardRest if carries => {
                 (EntryKind::Produced, work.tally.outcome(), 0)
             }
             Ruling::Refuse(code) => (EntryKind::Denial, Recorded::Deny, code.0),
+            Ruling::Nothing if refused.is_some() => {
+                (EntryKind::Denial, work.tally.outcome(), ErrorCode::INVALID_RECORD.0)
+            }
             Ruling::Nothing => (EntryKind::Denial, work.tally.outcome(), 0),
             _ => (EntryKind::Request, work.tally.outcome(), 0),
         };
@@ -42,10 +47,13 @@ impl Path {
         note.error_code = code;
         note.policy_epoch = self.judge.borrow().policy.epoch();
         note.client_id = client_id;
-        note.text = attempt.ticket.as_deref().unwrap_or_default();
+        note.text = refused.as_deref().or(attempt.ticket.as_deref()).unwrap_or_default();
+        let done = screened.map(|screened| screened.done.as_slice()).unwrap_or_default();
+        let labels = masked_labels(done);
+        note.masked = &labels;
         let mut payload = work.payload.take();
         if kind == EntryKind::Produced {
-            self.produced(frame, work, &mut payload)?;
+            self.produced(frame, done, work, &mut payload)?;
         }
         let log = &self.shard.log;
         log.append(&self.trace, &note, Some(&work.tally), &payload)
@@ -82,11 +90,7 @@ impl Path {
         note.request = Some(request_draft(expected.exchange, expected.client_correlation));
         note.answers = Some(expected.ordinal);
         note.policy_epoch = self.judge.borrow().policy.epoch();
-        let labels: Vec<MaskedDraft<'_>> = masked
-            .iter()
-            .flat_map(|done| &done.masked)
-            .map(|(label, count)| MaskedDraft { label, count: *count })
-            .collect();
+        let labels = masked_labels(masked);
         note.masked = &labels;
         note.withheld = masked.iter().map(|done| done.withheld).sum();
         let log = &self.shard.log;
@@ -116,11 +120,12 @@ impl Path {
     fn produced<'f>(
         &self,
         frame: &'f [u8],
+        masked: &'f [Done],
         work: &mut Work,
         payload: &mut Vec<&'f [u8]>,
     ) -> Result<(), Ended> {
         let Work { found, tally, .. } = work;
-        let whole = Delivered { frame, found, withheld: &[], masked: &[] };
+        let whole = Delivered { frame, found, withheld: &[], masked };
         let cluster = self.cluster()?;
         self.summarise(whole.partitions(), frame, &cluster, tally, payload)
             .map_err(|error| Ended::ClientRequest(error.to_string()))
@@ -170,6 +175,11 @@ impl Path {
     pub async fn flush_record(&self) -> Result<(), Ended> {
         self.shard.log.flush().await.map_err(|error| Ended::RecordLog(error.to_string()))
     }
+}
+
+fn masked_labels(done: &[Done]) -> Vec<MaskedDraft<'_>> {
+    let labels = done.iter().flat_map(|done| &done.masked);
+    labels.map(|(label, count)| MaskedDraft { label, count: *count }).collect()
 }
 
 fn request_draft(exchange: &'static Exchange, correlation: i32) -> RequestDraft<'static> {

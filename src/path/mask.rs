@@ -5,9 +5,11 @@
 //! batch that cannot be read ends the records in front of it: what precedes it is delivered, and
 //! the fetch that begins with it is answered with an error.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sluicegate_actors::masking::method::WITHHELD;
-use sluicegate_actors::masking::{MaskCounts, MaskPlan, Masked, Scratch};
+use sluicegate_actors::masking::{Demand, MaskCounts, MaskPlan, Masked, Scratch};
 
 use crate::kafka::batch::codec::{Codecs, DECOMPRESSED_BYTES_MAX};
 use crate::kafka::batch::rewrite::{BatchRewrite, Edit, Edited, Part, Step};
@@ -34,6 +36,32 @@ pub struct RecordsMask {
     masked: MaskedRecords,
 }
 
+/// What is done to records.
+#[derive(Clone, Debug, Default)]
+pub struct Screen {
+    /// What is masked in them.
+    pub mask: Option<Arc<MaskPlan>>,
+    /// What must be true of their values.
+    pub demands: Vec<Arc<Demand>>,
+    /// Whether what cannot be read is refused rather than withheld: nothing of what is written may be lost.
+    pub refuses: bool,
+}
+
+impl From<MaskPlan> for Screen {
+    fn from(plan: MaskPlan) -> Self {
+        Self { mask: Some(Arc::new(plan)), ..Self::default() }
+    }
+}
+
+/// A record that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// Its index in its batch.
+    pub index: u32,
+    /// Why; nothing of its value is in it.
+    pub reason: String,
+}
+
 /// Records to deliver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MaskedRecords {
@@ -45,6 +73,8 @@ pub struct MaskedRecords {
     pub batches_changed: u32,
     /// What was masked, by the labels of the plan, and what was withheld.
     pub counts: MaskCounts,
+    /// Records that are not as they must be, at most [`INVALID_MAX`]: nothing may be delivered then.
+    pub invalid: Vec<Invalid>,
     /// Bytes at the end that are not delivered: an incomplete batch, or what `error` tells of.
     pub dropped_bytes: usize,
     /// Why the records end where they do, if a batch could not be read. There is a batch in front
@@ -67,12 +97,12 @@ pub enum Progress {
 /// As [`RecordsMask::step`].
 pub fn mask_records(
     records: Bytes,
-    plan: &MaskPlan,
+    screen: &Screen,
     buffers: &mut MaskBuffers,
 ) -> Result<MaskedRecords, BatchError> {
     let mut mask = RecordsMask::new(records);
     loop {
-        if let Progress::Done(masked) = mask.step(plan, buffers)? {
+        if let Progress::Done(masked) = mask.step(screen, buffers)? {
             return Ok(masked);
         }
     }
@@ -102,13 +132,13 @@ impl RecordsMask {
     /// delivered then.
     pub fn step(
         &mut self,
-        plan: &MaskPlan,
+        screen: &Screen,
         buffers: &mut MaskBuffers,
     ) -> Result<Progress, BatchError> {
         let mut spent = 0_usize;
         // Small batches share a turn.
         while spent < TURN_BYTES {
-            match self.advance(plan, buffers) {
+            match self.advance(screen, buffers) {
                 Ok(Advance::Paused) => return Ok(Progress::More),
                 Ok(Advance::Batch { bytes_read }) => spent = spent.saturating_add(bytes_read),
                 Ok(Advance::End) => return Ok(Progress::Done(self.finish())),
@@ -124,7 +154,7 @@ impl RecordsMask {
 
     fn advance(
         &mut self,
-        plan: &MaskPlan,
+        screen: &Screen,
         buffers: &mut MaskBuffers,
     ) -> Result<Advance, BatchError> {
         let MaskBuffers { codecs, scratch } = buffers;
@@ -140,7 +170,8 @@ impl RecordsMask {
                 none.insert(BatchRewrite::start(codecs, &batch, &rest, DECOMPRESSED_BYTES_MAX)?)
             }
         };
-        let step = rewrite.step(codecs, &mut PlanEdit { plan, scratch })?;
+        let invalid = &mut self.masked.invalid;
+        let step = rewrite.step(codecs, &mut ScreenEdit { screen, scratch, invalid, index: 0 })?;
         let end = self.at.saturating_add(rewrite.batch_bytes());
         let bytes_read = rewrite.bytes_read().max(BATCH_COST_BYTES);
         match step {
@@ -189,29 +220,55 @@ enum Advance {
     End,
 }
 
-/// A plan as the edit of a rewrite.
-struct PlanEdit<'p> {
-    plan: &'p MaskPlan,
-    scratch: &'p mut Scratch,
+/// A screen as the edit of a rewrite.
+struct ScreenEdit<'s> {
+    screen: &'s Screen,
+    scratch: &'s mut Scratch,
+    invalid: &'s mut Vec<Invalid>,
+    /// The current record's.
+    index: u32,
 }
 
-impl Edit for PlanEdit<'_> {
+impl Edit for ScreenEdit<'_> {
+    fn begin(&mut self, index: u32) {
+        self.index = index;
+    }
+
     fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Edited<'_> {
+        let Self { screen, scratch, invalid, index } = self;
+        let mut refuse = |reason: String| {
+            if invalid.len() < INVALID_MAX {
+                invalid.push(Invalid { index: *index, reason });
+            }
+            Edited::Kept
+        };
+        if part == Part::Value
+            && let Some(reason) = screen.demands.iter().find_map(|demand| demand.check(bytes).err())
+        {
+            return refuse(reason);
+        }
+        let Some(plan) = screen.mask.as_deref() else { return Edited::Kept };
         let masked = match part {
-            Part::Value => self.plan.mask_value(bytes, self.scratch),
-            Part::Key => self.plan.mask_key(bytes, self.scratch),
-            Part::HeaderName => self.plan.mask_header_name(bytes, self.scratch),
-            Part::HeaderValue { name } => self.plan.mask_header_value(name, bytes, self.scratch),
+            Part::Value => plan.mask_value(bytes, scratch),
+            Part::Key => plan.mask_key(bytes, scratch),
+            Part::HeaderName => plan.mask_header_name(bytes, scratch),
+            Part::HeaderValue { name } => plan.mask_header_value(name, bytes, scratch),
         };
         match masked {
             Masked::Unchanged => Edited::Kept,
             Masked::Changed(masked) => Edited::Bytes(masked),
-            Masked::Withheld => Edited::Bytes(WITHHELD),
             Masked::Null => Edited::Null,
+            Masked::Withheld if screen.refuses => refuse(format!("{} {UNREADABLE}", part.name())),
+            Masked::Withheld => Edited::Bytes(WITHHELD),
         }
     }
 }
 
+/// How many records of a partition are told to be invalid: the first says enough.
+pub const INVALID_MAX: usize = 100;
+/// Why something cannot be masked.
+const UNREADABLE: &str =
+    "is masked on this topic, and cannot be read: it is not one JSON document within the limits";
 /// How many decompressed bytes of small batches one turn takes.
 const TURN_BYTES: usize = 64 << 10;
 /// What a batch costs at least, in those bytes.

@@ -5,16 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sluicegate_actors::masking::MaskPlan;
-use sluicegate_actors::masking::rules::Rules;
+use sluicegate_actors::masking::{Direction, Rules};
 use sluicegate_actors::policy::snapshot::{PolicySnapshot, Stamp};
 use sluicegate_actors::vocabulary::UnixMillis;
 
 use crate::kafka::ErrorCode;
+use crate::kafka::batch::BatchError;
 use crate::kafka::edit::Edits;
 use crate::kafka::found::Partition;
 use crate::limits;
-use crate::path::mask::{MaskBuffers, MaskedRecords, Progress, RecordsMask};
+use crate::path::mask::{Invalid, MaskBuffers, Progress, RecordsMask, Screen};
 
 /// Plans of one session by topic, until its rights change.
 #[derive(Debug, Default)]
@@ -26,18 +26,21 @@ pub struct Plans {
 /// What becomes of a topic's records: asked of policy once per topic and change of rights.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What is masked; `None` where that is nothing.
-    pub mask: Option<Arc<MaskPlan>>,
+    /// What is done to records that are read; `None` where that is nothing.
+    pub read: Option<Arc<Screen>>,
+    /// What is done to records that are written; `None` where that is nothing.
+    pub write: Option<Arc<Screen>>,
     /// Whether they are left out of the record.
     pub skips_payload: bool,
     until: UnixMillis,
 }
 
-/// The records of one partition that must be masked before they are delivered.
+/// The records of one partition that must be masked, or looked at, before they go on.
+#[derive(Debug)]
 pub struct Job {
     /// The partition's place among those that the walk found.
     pub partition: usize,
-    plan: Arc<MaskPlan>,
+    screen: Arc<Screen>,
     records: Bytes,
 }
 
@@ -62,7 +65,9 @@ pub enum Outcome {
     /// These instead.
     Rewritten(Bytes),
     /// Nothing, and an error: nothing of them can be read.
-    Unreadable,
+    Unreadable(BatchError),
+    /// Nothing, and an error: these are not as they must be.
+    Invalid(Vec<Invalid>),
 }
 
 impl Plans {
@@ -93,22 +98,29 @@ impl Plan {
     fn new(rules: Option<&Rules>, policy: &PolicySnapshot, topic: &str, now: UnixMillis) -> Self {
         let (skips_payload, holds) = policy.skips_payload(topic, now);
         let until = Cell::new(holds);
-        let mask = rules.and_then(|rules| {
-            rules.plan(topic, |label| {
+        let screen = |direction| {
+            let rules = rules?;
+            let mask = rules.plan(topic, direction, |label| {
                 let (clear, holds) = policy.unmasks(label, topic, now);
                 until.set(until.get().min(holds));
                 clear
-            })
-        });
-        Self { mask: mask.map(Arc::new), skips_payload, until: until.get() }
+            });
+            let refuses = direction == Direction::Write;
+            let demands = if refuses { rules.demands(topic) } else { Vec::new() };
+            let is_idle = mask.is_none() && demands.is_empty();
+            let screen = Screen { mask: mask.map(Arc::new), demands, refuses };
+            (!is_idle).then(|| Arc::new(screen))
+        };
+        let (read, write) = (screen(Direction::Read), screen(Direction::Write));
+        Self { read, write, skips_payload, until: until.get() }
     }
 }
 
 impl Job {
-    /// Records of a partition and their plan.
+    /// Records of a partition and what is done to them.
     #[must_use]
-    pub fn new(partition: usize, plan: Arc<MaskPlan>, records: Bytes) -> Self {
-        Self { partition, plan, records }
+    pub fn new(partition: usize, screen: Arc<Screen>, records: Bytes) -> Self {
+        Self { partition, screen, records }
     }
 
     /// Masks, yielding to other connections between steps.
@@ -118,32 +130,41 @@ impl Job {
     /// Dropping it loses the work, and nothing else: nothing was delivered.
     pub async fn run(self, buffers: &mut MaskBuffers) -> Done {
         let mut mask = RecordsMask::new(self.records);
-        let masked: Option<MaskedRecords> = loop {
-            match mask.step(&self.plan, buffers) {
+        let masked = loop {
+            match mask.step(&self.screen, buffers) {
                 Ok(Progress::More) => glommio::executor().yield_now().await,
-                Ok(Progress::Done(masked)) => break Some(masked),
+                Ok(Progress::Done(masked)) => break Ok(masked),
                 Err(error) => {
-                    tracing::warn!(%error, "records that cannot be read are not delivered");
-                    break None;
+                    tracing::warn!(%error, "records that cannot be read do not go on");
+                    break Err(error);
                 }
             }
         };
         let counts = masked.as_ref().map(|masked| masked.counts.clone()).unwrap_or_default();
-        let labels = self.plan.labels().iter().cloned().zip(counts.labels);
+        let labels = self.screen.mask.iter().flat_map(|plan| plan.labels().iter().cloned());
+        let labels = labels.zip(counts.labels);
         Done {
             partition: self.partition,
             masked: labels.filter(|(_, count)| *count > 0).collect(),
             withheld: counts.withheld,
             outcome: match masked {
-                None => Outcome::Unreadable,
-                Some(masked) if masked.batches_changed == 0 && masked.dropped_bytes == 0 => {
+                Err(error) => Outcome::Unreadable(error),
+                Ok(masked) if !masked.invalid.is_empty() => Outcome::Invalid(masked.invalid),
+                // What is written is written whole or not at all.
+                Ok(masked) if self.screen.refuses && masked.dropped_bytes > 0 => {
+                    Outcome::Unreadable(masked.error.unwrap_or(CUT_SHORT))
+                }
+                Ok(masked) if masked.batches_changed == 0 && masked.dropped_bytes == 0 => {
                     Outcome::Kept
                 }
-                Some(masked) => Outcome::Rewritten(joined(&masked.pieces)),
+                Ok(masked) => Outcome::Rewritten(joined(&masked.pieces)),
             },
         }
     }
 }
+
+/// Bytes behind the last whole batch.
+const CUT_SHORT: BatchError = BatchError::Records { what: "the last batch is cut short" };
 
 impl Done {
     /// The records that are delivered for those that came.
@@ -152,18 +173,18 @@ impl Done {
         match &self.outcome {
             Outcome::Kept => came,
             Outcome::Rewritten(records) => records,
-            Outcome::Unreadable => &[],
+            Outcome::Unreadable(_) | Outcome::Invalid(_) => &[],
         }
     }
 
-    /// Puts the outcome into the response.
+    /// Puts the outcome into a response of what is read.
     pub fn apply(&self, partition: &Partition, edits: &mut Edits) {
         match &self.outcome {
             Outcome::Kept => {}
             Outcome::Rewritten(records) => {
                 edits.set_bytes(&partition.records, Some(records.clone()));
             }
-            Outcome::Unreadable => {
+            Outcome::Unreadable(_) | Outcome::Invalid(_) => {
                 edits.set_int16(partition.error_at, ErrorCode::CORRUPT_MESSAGE.0);
                 edits.set_bytes(&partition.records, Some(Bytes::new()));
             }

@@ -24,6 +24,7 @@ pub mod producers;
 pub mod reach;
 mod recent;
 pub mod record;
+mod screen;
 pub mod sequence;
 pub mod share;
 pub mod socket;
@@ -57,6 +58,7 @@ use crate::path::asked::Asked;
 use crate::path::decide::{Case, Judge, Notes, Ruling};
 use crate::path::masking::{Done, Job, Plan, Plans};
 use crate::path::record::{Note, Trace};
+pub use crate::path::screen::Screened;
 use crate::path::tally::Tally;
 use crate::shard::{Door, Shard};
 
@@ -126,6 +128,13 @@ pub enum Fate {
     LookUp,
     /// Policy holds it: ask for these approvals, then carry the request again.
     Ask(Vec<ApprovalRequest>),
+    /// Its records must be masked or looked at: do these, then carry the request again.
+    Screen {
+        /// The records of each partition.
+        jobs: Vec<Job>,
+        /// The session's snapshot under which they are handed out.
+        epoch: u64,
+    },
     /// The client logs in again.
     Login,
 }
@@ -137,6 +146,8 @@ pub struct Attempt {
     pub looked_up: bool,
     /// Approvals were asked for; what the client is told of them.
     pub ticket: Option<String>,
+    /// What came of its records, and under which snapshot of the session they were given out.
+    pub screened: Option<Screened>,
 }
 
 impl Pending {
@@ -312,8 +323,13 @@ impl Path {
             let policy = &self.judge.borrow().policy;
             return Ok(Fate::Ask(hold::questions(&work.tally, self.session.facts(), policy)));
         }
+        if exchange.api.key == hold::PRODUCE
+            && let Some(jobs) = self.screen(frame, epoch, attempt, &mut ruling, work)?
+        {
+            return Ok(Fate::Screen { jobs, epoch });
+        }
         let is_answered = expects_answer(exchange, &work.found);
-        if ruling == Ruling::ForwardRest && !is_answered {
+        if ruling == Ruling::ForwardRest && !is_answered && !work.refusals.is_empty() {
             // The rest would go on, and nobody could be told of what did not.
             ruling = Ruling::Nothing;
         }
@@ -370,7 +386,7 @@ impl Path {
         let mut jobs = Vec::new();
         for topic in &work.found.topics {
             let name = topic_text(topic, frame, &cluster);
-            let Some(plan) = plans.plan(Some(rules), &judge.policy, &name, now).mask else {
+            let Some(plan) = plans.plan(Some(rules), &judge.policy, &name, now).read else {
                 continue;
             };
             let first = kafka::wire::index(topic.partitions.first);

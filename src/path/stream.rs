@@ -218,7 +218,7 @@ impl Path {
                 },
                 (None, None) => return Ok(false),
             };
-            if self.plan(name, now).mask.is_some() {
+            if self.plan(name, now).read.is_some() {
                 return Ok(false);
             }
             let mut judge = self.judge.borrow_mut();
@@ -316,7 +316,7 @@ impl Path {
         partition: i32,
         now: UnixMillis,
     ) -> Result<(), Ended> {
-        if plan.mask.is_none() && self.judge.borrow_mut().reads(topic, partition, now) {
+        if plan.read.is_none() && self.judge.borrow_mut().reads(topic, partition, now) {
             return Ok(());
         }
         Err(Ended::RightEnded(topic.to_owned()))

@@ -8,7 +8,9 @@
 //!
 //! Everything below is pure: it knows no session, no policy and no Kafka.
 
+mod demand;
 pub mod detect;
+mod encoded;
 mod fold;
 pub mod json;
 pub mod method;
@@ -21,9 +23,10 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use demand::{Demand, SchemaError};
 pub use method::{Keys, KeysError};
 pub use plan::{MaskCounts, MaskPlan, Masked, Scratch};
-pub use rules::{Rules, RulesError, RulesFile};
+pub use rules::{Direction, Rules, RulesError, RulesFile};
 
 /// Reads and checks mask rules: the one call from configuration to [`Rules`].
 ///

@@ -13,6 +13,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::encoded::Encoding;
+
 /// The place from which nothing can be reached.
 pub(super) const NOWHERE: u16 = u16::MAX;
 /// How many places the paths of all rules may need, and how many keys their tables may have. Guess, unmeasured; keys of 10,000
@@ -47,6 +49,8 @@ pub(super) enum End {
     Masked(u16),
     /// A value that passes a list of what may pass, by the list's index in the plan.
     Passes(usize),
+    /// A string that holds a document in another encoding.
+    Encoded(Encoding),
 }
 
 /// All places of a plan; the root is 0, unless nothing leads anywhere.
@@ -65,6 +69,8 @@ struct Place {
     below: Option<u16>,
     /// What removes a value here that is no container, or any value.
     removes: Option<Removes>,
+    /// How a string here is encoded.
+    encoding: Option<Encoding>,
     table: u16,
 }
 
@@ -160,6 +166,11 @@ impl Places {
         self.place_at(place)?.below
     }
 
+    /// How a string at `place` is encoded.
+    pub(super) fn encoding(&self, place: u16) -> Option<Encoding> {
+        self.place_at(place)?.encoding
+    }
+
     /// What a list of what may pass removes at `place`.
     pub(super) fn removes(&self, place: u16) -> Option<Removes> {
         self.place_at(place)?.removes
@@ -183,7 +194,12 @@ impl Builder<'_> {
         let removes = self.removes(&positions);
         let masks = positions.iter().filter_map(|position| match self.route(*position)?.end {
             End::Masked(site) => Some((site, self.is_end(*position))),
-            End::Passes(_) => None,
+            End::Passes(_) | End::Encoded(_) => None,
+        });
+        let mut ends = positions.iter().filter(|position| self.is_end(**position));
+        let encoding = ends.find_map(|position| match self.route(*position)?.end {
+            End::Encoded(encoding) => Some(encoding),
+            End::Masked(_) | End::Passes(_) => None,
         });
         let mask = masks.clone().find(|(_, is_end)| *is_end).map(|(site, _)| site);
         let below = masks.clone().find(|(_, is_end)| !is_end).map(|(site, _)| site);
@@ -202,7 +218,7 @@ impl Builder<'_> {
         };
         let table = self.table_number(lives)?;
         let number = number_of(self.built.places.len(), PLACES_MAX)?;
-        self.built.places.push(Place { mask, below, removes, table });
+        self.built.places.push(Place { mask, below, removes, encoding, table });
         self.place_of.insert(positions, number);
         Ok(number)
     }

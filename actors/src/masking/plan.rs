@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, packed};
 
 use super::detect::{Detectors, Found, Writing};
+use super::encoded::Encoding;
 use super::json::{self, Sheet, Unreadable};
 use super::method::{Form, Treatment, Written};
 use super::places::{End, NOWHERE, Places, Removes, Route, Step};
@@ -161,7 +162,7 @@ impl MaskPlan {
     /// `None` where the paths need more places than a plan may have: rules are refused before.
     pub(super) fn new(parts: Parts) -> Option<Self> {
         let places = Places::new(&parts.routes, &parts.lists).ok()?;
-        let masked = parts.routes.iter().filter(|route| matches!(route.end, End::Masked(_)));
+        let masked = parts.routes.iter().filter(|route| !matches!(route.end, End::Passes(_)));
         let candidates = Candidates::new(masked.map(|route| route.steps.last()));
         let Parts { sites, labels, lists, detectors, key, headers, header_lists, .. } = parts;
         let has_lists = !lists.is_empty();
@@ -367,6 +368,11 @@ impl MaskPlan {
     /// The site that masks some value below `place`.
     pub(super) fn mask_below(&self, place: u16) -> Option<u16> {
         self.places.mask_below(place)
+    }
+
+    /// How a string at `place` is encoded.
+    pub(super) fn encoding_of(&self, place: u16) -> Option<Encoding> {
+        self.places.encoding(place)
     }
 
     /// The site that leaves out a value at `place`.

@@ -8,7 +8,7 @@ mod oracle;
 use secrecy::SecretSlice;
 
 use super::method::WITHHELD;
-use super::{Keys, MaskPlan, Masked, Rules, RulesFile, Scratch, compile};
+use super::{Direction, Keys, MaskPlan, Masked, Rules, RulesFile, Scratch, compile};
 
 /// Cards keep four, mail is hashed, the rest is replaced.
 pub(super) const LABELS: &str = "
@@ -33,7 +33,7 @@ pub(super) fn rules(rules: &str) -> Rules {
 
 /// The plan of one rule on topic `t`, for somebody who sees nothing in clear.
 pub(super) fn plan(body: &str) -> MaskPlan {
-    rules(&format!("  - topics: [t]\n    {body}")).plan("t", |_| false).unwrap()
+    rules(&format!("  - topics: [t]\n    {body}")).plan("t", Direction::Read, |_| false).unwrap()
 }
 
 /// What a value becomes.
@@ -486,11 +486,11 @@ fn a_value_is_clear_only_where_all_its_labels_are() {
         ("v", &["pci"], r#"{"a":"12345678","b":"[masked]"}"#),
     ];
     for (topic, clear, expected) in rows {
-        let plan = rules.plan(topic, |label| clear.contains(&label)).unwrap();
+        let plan = rules.plan(topic, Direction::Read, |label| clear.contains(&label)).unwrap();
         check(&plan, value, expected);
     }
-    assert!(rules.plan("t", |_| true).is_none());
-    assert!(rules.plan("v", |label| label == "secret").is_none());
+    assert!(rules.plan("t", Direction::Read, |_| true).is_none());
+    assert!(rules.plan("v", Direction::Read, |label| label == "secret").is_none());
 }
 
 #[test]
@@ -559,7 +559,7 @@ const REFUSED: [(&str, &str); 16] = [
     ("rules:\n  - fields: {}", "t.yaml:2: a rule names no topics; say `topics: [\"orders.*\"]`"),
     (
         "rules:\n  - topics: [t]",
-        "t.yaml:2: a rule masks nothing: it has no `fields`, `detect`, `key`, `headers` or `only`",
+        "t.yaml:2: a rule does nothing: it has no `fields`, `detect`, `key`, `headers`, `only` or `validate`",
     ),
     (
         "labels: { a: { method: redact } }\nrules:\n  - topics: [t]\n    fields: { 'x..y': a }",
@@ -602,7 +602,7 @@ fn hostile_rules_are_refused_with_their_place() {
         assert!(
             compile(&[RulesFile { name: "t.yaml", text }], &Keys::default())
                 .unwrap()
-                .plan("t", |_| false)
+                .plan("t", Direction::Read, |_| false)
                 .is_none()
         );
     }
@@ -630,6 +630,6 @@ fn topics_are_matched_as_a_whole() {
     for (glob, topic, expected) in rows {
         let rules = rules(&format!("  - topics: ['{glob}']\n    fields: {{ a: pci }}"));
         assert_eq!(rules.names(topic), expected, "{glob} on {topic}");
-        assert_eq!(rules.plan(topic, |_| false).is_some(), expected);
+        assert_eq!(rules.plan(topic, Direction::Read, |_| false).is_some(), expected);
     }
 }

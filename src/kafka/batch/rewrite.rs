@@ -37,9 +37,25 @@ pub enum Part<'a> {
     },
 }
 
+impl Part<'_> {
+    /// What it is called in a sentence.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Key => "the key",
+            Self::Value => "the value",
+            Self::HeaderName => "a header's name",
+            Self::HeaderValue { .. } => "a header's value",
+        }
+    }
+}
+
 /// What is to become of each part of each record, asked in order: key, value, then each header's
 /// name and value.
 pub trait Edit {
+    /// The parts of the record with this index in its batch come next.
+    fn begin(&mut self, _index: u32) {}
+
     /// What becomes of a part.
     fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Edited<'_>;
 }
@@ -221,6 +237,7 @@ impl BatchRewrite {
             let record = Record::read(rest.get(start..end).unwrap_or_default())?;
             let record_start = self.read;
             self.read = self.read.saturating_add(end);
+            edit.begin(self.records);
             self.records = self.records.saturating_add(1);
             if rewrite_record(&record, edit, &mut codecs.body)? {
                 self.replace(plain, record_start, codecs)?;

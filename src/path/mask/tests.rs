@@ -1,6 +1,6 @@
 //! Rows for the records of a partition under a plan.
 
-use sluicegate_actors::masking::{Keys, RulesFile, compile};
+use sluicegate_actors::masking::{Direction, Keys, RulesFile, compile};
 
 use super::*;
 use crate::kafka::batch::record::{self, Record};
@@ -17,9 +17,13 @@ rules:
     detect: { pii: [email] }
 ";
 
-fn plan() -> MaskPlan {
+fn plan() -> Screen {
     let files = [RulesFile { name: "masks.yaml", text: RULES }];
-    compile(&files, &Keys::default()).unwrap().plan("payments", |_| false).unwrap()
+    compile(&files, &Keys::default())
+        .unwrap()
+        .plan("payments", Direction::Read, |_| false)
+        .unwrap()
+        .into()
 }
 
 fn batch(base_offset: i64, codec: Codec, values: &[Option<&str>]) -> Bytes {
@@ -131,7 +135,8 @@ fn keys_and_headers_are_masked_too() {
             (b"[masked]", Some(b"\xff\x00")),
         ]
     );
-    let labels: Vec<_> = plan.labels().iter().map(|label| &**label).collect();
+    let labels: Vec<_> =
+        plan.mask.as_ref().unwrap().labels().iter().map(|label| &**label).collect();
     assert_eq!((labels, masked.counts.labels), (vec!["pci", "pii"], vec![0, 3]));
 }
 
@@ -202,4 +207,47 @@ fn a_turn_is_bounded_and_small_batches_share_one() {
     let long = batch(1, Codec::Zstd, &vec![Some(CARD); 40_000]);
     let steps = steps(long, &mut buffers);
     assert!((10..200).contains(&steps), "{steps}");
+}
+
+#[test]
+fn what_is_written_is_masked_or_refused_and_never_withheld() {
+    let rules = "
+labels:
+  pci: { method: keep-last, n: 4 }
+rules:
+  - { topics: [t], on: [write], fields: { card: pci } }
+  - { topics: [t], validate: { json-schema: '{\"required\":[\"id\"]}' } }
+";
+    let rules = compile(&[RulesFile { name: "t.yaml", text: rules }], &Keys::default()).unwrap();
+    let screen = Screen {
+        mask: rules.plan("t", Direction::Write, |_| false).map(Arc::new),
+        demands: rules.demands("t"),
+        refuses: true,
+    };
+    let good = [Some(r#"{"id":1,"card":"12345678"}"#), None, Some(r#"{"id":2}"#)];
+    let bad = [Some(r#"{"id":1}"#), Some("{}"), None, Some("no json")];
+    for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let mut buffers = MaskBuffers::new();
+        let records = batch(7, codec, &good);
+        let masked = mask_records(records.clone(), &screen, &mut buffers).unwrap();
+        assert!(masked.invalid.is_empty() && masked.batches_changed == 1, "{codec:?}");
+        let masked = mask_records(batch(0, codec, &bad), &screen, &mut buffers).unwrap();
+        let told: Vec<(u32, &str)> =
+            masked.invalid.iter().map(|it| (it.index, it.reason.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                (1, "/: \"id\" is a required property"),
+                (3, "it is not one JSON document (line 1, column 2; at most 128 deep)"),
+            ]
+        );
+        assert_eq!(masked.batches_changed, 0, "the batch is untouched");
+    }
+    // What the schema takes, and the mask cannot read.
+    let only_mask = Screen { demands: Vec::new(), ..screen };
+    let masked =
+        mask_records(batch(0, Codec::None, &bad), &only_mask, &mut MaskBuffers::new()).unwrap();
+    let told: Vec<u32> = masked.invalid.iter().map(|it| it.index).collect();
+    assert_eq!(told, [3]);
+    assert!(masked.invalid[0].reason.starts_with("the value is masked"), "{masked:?}");
 }

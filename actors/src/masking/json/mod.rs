@@ -13,6 +13,7 @@
 mod lex;
 
 use super::detect::Found;
+use super::encoded::Encoding;
 use super::fold::Folded;
 use super::method::{Form, Written};
 use super::places::NOWHERE;
@@ -46,6 +47,8 @@ pub(super) struct Sheet {
     /// A replacement on its way out of strings, before and after it is escaped.
     piece: Vec<u8>,
     escaped: Vec<u8>,
+    /// For documents in encoded strings.
+    inner: Option<Box<Self>>,
     /// The decoded text of a key or of a value that is hashed.
     pub(super) text: Vec<u8>,
     pub(super) folded: Folded,
@@ -92,11 +95,25 @@ struct Walk<'w> {
     level: usize,
     at: usize,
     tokens_left: u32,
+    /// How many encoded strings are around.
+    encodings: usize,
     covered: Option<Covered>,
 }
 
 /// Walks `document`, which is UTF-8. Masks are in `sheet.out`, if there are any.
 pub(super) fn walk(plan: &MaskPlan, document: &[u8], sheet: &mut Sheet) -> Result<(), Unreadable> {
+    walk_from(plan, plan.root(), document, sheet, (TOKENS_MAX, 0)).map(drop)
+}
+
+/// Walks a document whose root is at `root`, within so many tokens and so many encoded strings; returns the tokens that
+/// are left.
+fn walk_from(
+    plan: &MaskPlan,
+    root: u16,
+    document: &[u8],
+    sheet: &mut Sheet,
+    (tokens_left, encodings): (u32, usize),
+) -> Result<u32, Unreadable> {
     sheet.out.clear();
     sheet.copied = 0;
     sheet.hits.clear();
@@ -108,14 +125,16 @@ pub(super) fn walk(plan: &MaskPlan, document: &[u8], sheet: &mut Sheet) -> Resul
         input: document,
         level: 0,
         at: 0,
-        tokens_left: TOKENS_MAX,
+        tokens_left,
+        encodings,
         covered: None,
     };
-    walk.document(plan.root())?;
+    walk.document(root)?;
+    let tokens_left = walk.tokens_left;
     if !sheet.hits.is_empty() {
         sheet.out.extend_from_slice(document.get(sheet.copied..).unwrap_or_default());
     }
-    Ok(())
+    Ok(tokens_left)
 }
 
 impl<'w> Walk<'w> {
@@ -310,6 +329,9 @@ impl<'w> Walk<'w> {
             self.replace_string(content, site, form);
             return Ok(());
         }
+        if let Some(encoding) = self.plan.encoding_of(node) {
+            return self.encoded(node, content, encoding);
+        }
         let below = self.plan.mask_below(node);
         if (below.is_some() || !self.plan.detectors().is_empty())
             && let Some(first) = first_of_document(self.content(content))
@@ -404,6 +426,7 @@ impl<'w> Walk<'w> {
             level: level.saturating_add(1),
             at: 0,
             tokens_left: self.tokens_left,
+            encodings: self.encodings,
             covered: None,
         };
         let entered = inner.document(node).is_ok();
@@ -418,6 +441,39 @@ impl<'w> Walk<'w> {
             *place = decoded;
         }
         entered
+    }
+
+    /// Walks the document in an encoded string: one that a rule says is there, so the value is unreadable without it.
+    fn encoded(
+        &mut self,
+        node: u16,
+        content: Content,
+        encoding: Encoding,
+    ) -> Result<(), Unreadable> {
+        if self.encodings >= LEVELS_MAX {
+            return Err(Unreadable);
+        }
+        let raw = self.content(content);
+        let decoded = if content.writing.escaped {
+            self.sheet.text.clear();
+            text::unescape(raw, &mut self.sheet.text);
+            encoding.decode(&self.sheet.text)
+        } else {
+            encoding.decode(raw)
+        };
+        let decoded = decoded.filter(|it| std::str::from_utf8(&it.bytes).is_ok());
+        let decoded = decoded.ok_or(Unreadable)?;
+        let mut inner = self.sheet.inner.take().unwrap_or_default();
+        let bounds = (self.tokens_left, self.encodings.saturating_add(1));
+        self.tokens_left = walk_from(self.plan, node, &decoded.bytes, &mut inner, bounds)?;
+        if !inner.hits.is_empty() {
+            self.sheet.hits.append(&mut inner.hits);
+            self.sheet.piece.clear();
+            decoded.encode(&inner.out, &mut self.sheet.piece);
+            self.splice(content.start, content.end);
+        }
+        self.sheet.inner = Some(inner);
+        Ok(())
     }
 
     /// Masks a string: its content, or all of it where what stands for it is no string.

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
+use super::demand::Demand;
 use super::detect::{DETECTORS, Detector};
+use super::encoded::Encoding;
 use super::method::{Keys, Treatment};
 use super::places::{End, Places, Route, Step};
 use super::plan::MaskPlan;
@@ -29,6 +31,15 @@ const SITES_MAX: usize = 60_000;
 /// How many detectors of its own a set of rules may have.
 const PATTERNS_MAX: usize = 200;
 
+/// Which way records go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To a client.
+    Read,
+    /// From a client to the broker.
+    Write,
+}
+
 /// Checked mask rules of all files.
 #[derive(Debug, Default)]
 pub struct Rules {
@@ -36,6 +47,7 @@ pub struct Rules {
     patterns: Vec<Pattern>,
     rules: Vec<Rule>,
     sites_count: usize,
+    any_on_write: bool,
 }
 
 /// A file of mask rules, already read.
@@ -73,9 +85,15 @@ struct Rule {
     fields: Vec<Marked<Vec<Step>>>,
     detect: Vec<Marked<Detect>>,
     key: Option<Marked<()>>,
+    /// Strings that hold a document in another encoding.
+    encoded: Vec<(Vec<Step>, Encoding)>,
     /// By patterns of header names.
     headers: Vec<Marked<Arc<str>>>,
     only: Option<Marked<Only>>,
+    /// Which ways it holds.
+    on: Vec<Direction>,
+    /// What must be true of values that are written.
+    demand: Option<Arc<Demand>>,
 }
 
 /// Something in a rule, and the labels that it falls under.
@@ -144,6 +162,7 @@ impl Rules {
             for rule in reader.list(body)? {
                 let line = rule.line;
                 let rule = rules.read_rule(&reader, rule)?;
+                rules.any_on_write |= rule.on.contains(&Direction::Write) || rule.demand.is_some();
                 rules.rules.push(rule);
                 rules.check_size(&reader, line)?;
             }
@@ -167,13 +186,24 @@ impl Rules {
         self.rules.iter().flat_map(|rule| rule.topics.iter().map(String::as_str))
     }
 
+    /// Whether any rule is for records on their way to the broker: where none is, they need not be looked at.
+    #[must_use]
+    pub fn any_on_write(&self) -> bool {
+        self.any_on_write
+    }
+
+    /// What must be true of the values that are written to `topic`.
+    pub fn demands(&self, topic: &str) -> Vec<Arc<Demand>> {
+        self.matching(topic).filter_map(|rule| rule.demand.clone()).collect()
+    }
+
     /// Whether any rule names `topic`: where none does, nobody need be asked about labels.
     #[must_use]
     pub fn names(&self, topic: &str) -> bool {
         self.matching(topic).next().is_some()
     }
 
-    /// What is masked on `topic` for an identity that sees those labels in clear for which `clear`
+    /// What is masked in records of `topic` that go one way, for an identity that sees those labels in clear for which `clear`
     /// is true; `None` where that is nothing. A value under several labels is clear only if all
     /// are; otherwise the first forbidden label, in the order of files and lines, says how it is
     /// masked.
@@ -181,10 +211,15 @@ impl Rules {
     /// # Panics
     /// If the paths need more places than a plan may have: [`Rules::compile`] has counted those of
     /// all rules together, and these are some of them.
-    pub fn plan(&self, topic: &str, clear: impl Fn(&str) -> bool) -> Option<MaskPlan> {
+    pub fn plan(
+        &self,
+        topic: &str,
+        direction: Direction,
+        clear: impl Fn(&str) -> bool,
+    ) -> Option<MaskPlan> {
         let forbidden = self.labels.iter().map(|label| !clear(&label.name)).collect();
         let mut plan = Planned::new(self, forbidden);
-        for rule in self.matching(topic) {
+        for rule in self.matching(topic).filter(|rule| rule.on.contains(&direction)) {
             plan.add(rule);
         }
         plan.finish()
@@ -219,9 +254,12 @@ impl Rules {
     }
 
     fn read_rule(&self, reader: &Reader<'_>, rule: Located) -> Result<Rule, RulesError> {
-        const KEYS: &[&str] = &["topics", "format", "fields", "detect", "key", "headers", "only"];
+        const KEYS: &[&str] = &[
+            "topics", "on", "format", "fields", "encoded", "detect", "key", "headers", "only",
+            "validate",
+        ];
         let line = rule.line;
-        let mut read = Rule::default();
+        let mut read = Rule { on: vec![Direction::Read], ..Rule::default() };
         for (key, value) in reader.map(rule)? {
             match reader.known(&key, KEYS)? {
                 "topics" => {
@@ -240,6 +278,15 @@ impl Rules {
                         read.fields.push(self.marked(reader, steps, &what, path.line, labels)?);
                     }
                 }
+                "encoded" => {
+                    for (path, encoding) in reader.map(value)? {
+                        let steps = path::read(reader, path.line, &path.name)?;
+                        let (line, name) = reader.text(encoding)?;
+                        let name = reader.choose(line, "encoding", &name, &Encoding::NAMES)?;
+                        read.encoded
+                            .extend(Encoding::named(name).map(|encoding| (steps, encoding)));
+                    }
+                }
                 "key" => read.key = Some(self.marked(reader, (), "key", key.line, value)?),
                 "headers" => {
                     for (glob, labels) in reader.map(value)? {
@@ -249,15 +296,17 @@ impl Rules {
                     }
                 }
                 "only" => read.only = Some(self.read_only(reader, value)?),
+                "on" => read.on = label::read_directions(reader, value)?,
+                "validate" => read.demand = Some(Arc::new(label::read_demand(reader, value)?)),
                 _ => self.read_detect(reader, value, &mut read)?,
             }
         }
         if read.topics.is_empty() {
             return Err(reader.error(line, "a rule names no topics; say `topics: [\"orders.*\"]`"));
         }
-        if read.labels().next().is_none() {
-            let wanted = "`fields`, `detect`, `key`, `headers` or `only`";
-            return Err(reader.error(line, format!("a rule masks nothing: it has no {wanted}")));
+        if read.labels().next().is_none() && read.demand.is_none() {
+            let wanted = "`fields`, `detect`, `key`, `headers`, `only` or `validate`";
+            return Err(reader.error(line, format!("a rule does nothing: it has no {wanted}")));
         }
         Ok(read)
     }
@@ -381,7 +430,9 @@ impl Rules {
         let fields = || self.rules.iter().flat_map(|rule| &rule.fields);
         let only = || self.rules.iter().filter_map(|rule| rule.only.as_ref());
         let passing = || only().flat_map(|only| &only.it.fields);
+        let encoded = || self.rules.iter().flat_map(|rule| &rule.encoded);
         let keys = fields().map(|field| field.it.len()).chain(passing().map(Vec::len));
+        let keys = keys.chain(encoded().map(|(steps, _)| steps.len()));
         if keys.sum::<usize>() > FIELDS_MAX {
             let reason = format!("the fields of all rules have more than {FIELDS_MAX} keys");
             return Err(reader.error(line, reason));
@@ -394,8 +445,11 @@ impl Rules {
         }
         // Plain paths need no more places than they have keys.
         let is_plain = |steps: &Vec<Step>| steps.iter().all(|step| matches!(step, Step::Key(_)));
-        let mut added = self.rules.last().into_iter().flat_map(|rule| &rule.fields);
-        if added.all(|field| is_plain(&field.it)) && only().next().is_none() {
+        let mut added = self.rules.last().into_iter().flat_map(|rule| {
+            let fields = rule.fields.iter().map(|field| &field.it);
+            fields.chain(rule.encoded.iter().map(|(steps, _)| steps))
+        });
+        if added.all(is_plain) && only().next().is_none() {
             return Ok(());
         }
         // The plan of a topic has some of these routes, and so no more places than all of them.
@@ -404,7 +458,9 @@ impl Rules {
             let routes = only.it.fields.iter();
             routes.map(move |steps| Route { steps: steps.clone(), end: End::Passes(list) })
         });
-        let routes: Vec<Route> = masks.chain(lists).collect();
+        let encoded = encoded()
+            .map(|(steps, encoding)| Route { steps: steps.clone(), end: End::Encoded(*encoding) });
+        let routes: Vec<Route> = masks.chain(lists).chain(encoded).collect();
         let sites = vec![0; only().count()];
         if Places::new(&routes, &sites).is_err() {
             let reason =

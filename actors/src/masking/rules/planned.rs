@@ -33,6 +33,10 @@ impl<'r> Planned<'r> {
                 self.parts.routes.push(Route { steps: field.it.clone(), end: End::Masked(site) });
             }
         }
+        for (steps, encoding) in &rule.encoded {
+            let route = Route { steps: steps.clone(), end: End::Encoded(*encoding) };
+            self.parts.routes.push(route);
+        }
         for detect in &rule.detect {
             let Some(site) = self.site(detect) else { continue };
             match detect.it {

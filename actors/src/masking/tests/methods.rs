@@ -1,10 +1,13 @@
 //! Rows for methods, for keys and headers, and for lists of what may pass.
 
 use std::collections::HashSet;
+use std::io::{Read, Write};
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::SecretSlice;
 
-use super::super::{Keys, MaskPlan, Masked, RulesFile, Scratch, compile};
+use super::super::{Demand, Direction, Keys, MaskPlan, Masked, RulesFile, Scratch, compile};
 use super::{check, keys, masked, plan};
 
 /// The plan of a topic `t` whose field `f`, header `h` and key fall under a label with this body.
@@ -13,7 +16,7 @@ fn method(label: &str) -> MaskPlan {
         "labels: {{ x: {{ {label} }} }}\nrules:\n  - {{ topics: [t], fields: {{ f: x }}, key: x, headers: {{ h: x }} }}\n"
     );
     let rules = compile(&[RulesFile { name: "t.yaml", text: &text }], &keys()).unwrap();
-    rules.plan("t", |_| false).unwrap()
+    rules.plan("t", Direction::Read, |_| false).unwrap()
 }
 
 fn check_rows(label: &str, rows: &[(&str, &str)]) {
@@ -133,7 +136,7 @@ fn tokens_are_the_same_for_the_same_text_and_tell_their_key() {
     };
     let mask = |key: &str, value: &str| {
         let rules = compile(&[RulesFile { name: "t.yaml", text: &text(key) }], &two).unwrap();
-        let plan = rules.plan("t", |_| false).unwrap();
+        let plan = rules.plan("t", Direction::Read, |_| false).unwrap();
         String::from_utf8(masked(&plan, value.as_bytes(), &mut Scratch::new())).unwrap()
     };
     let old = mask("old", r#"{"f":"ann"}"#);
@@ -254,7 +257,7 @@ fn lists_let_nothing_else_pass() {
     let two = super::rules(
         "  - { topics: [t], only: { label: gone, fields: [a, b] } }\n  - { topics: ['*'], only: { label: gone, fields: [b.x, c] } }",
     );
-    let two = two.plan("t", |_| false).unwrap();
+    let two = two.plan("t", Direction::Read, |_| false).unwrap();
     check(&two, r#"{"a":1,"b":{"x":2,"y":3},"c":4}"#, r#"{"b":{"x":2}}"#);
 }
 
@@ -316,6 +319,13 @@ fn wrong_labels_and_paths_are_refused_with_their_place() {
             "t.yaml:4: `only` needs a `label`, and `fields` that may pass",
         ),
         (rule("key: z"), "t.yaml:4: unknown label `z`; the nearest known is `x`"),
+        (rule("on: []"), "t.yaml:4: a rule holds on no way; say `on: [read, write]`"),
+        (rule("on: [produce]"), "t.yaml:4: unknown way `produce`; the nearest known is `write`"),
+        (rule("validate: xml"), "t.yaml:4: unknown format `xml`; the nearest known is `json`"),
+        (
+            rule("validate: { json-schema: '{' }"),
+            "t.yaml:4: `json-schema`: it is no JSON: EOF while parsing an object at line 1 column 1",
+        ),
         (rule("headers: [x]"), "t.yaml:4: a map is wanted here, and this is a list"),
         (
             rule("fields: { '**.a.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.*.b': x }"),
@@ -328,4 +338,113 @@ fn wrong_labels_and_paths_are_refused_with_their_place() {
     }
     let error = Keys::new(vec![("a b".to_owned(), SecretSlice::from(vec![1; 16]))]).unwrap_err();
     assert_eq!(error.to_string(), "key id `a b` is not 1 to 32 letters, digits, `-` and `.`");
+}
+
+#[test]
+fn demands_say_what_is_wrong_and_nothing_of_the_value() {
+    let mut json = Demand::default();
+    let rows: [(&[u8], Result<(), &str>); 5] = [
+        (b"{\"a\":[1,2.5e7,\"x\",null]}", Ok(())),
+        (b"17", Ok(())),
+        (b"", Err("it is not one JSON document (line 1, column 0; at most 128 deep)")),
+        (b"{} {}", Err("it is not one JSON document (line 1, column 4; at most 128 deep)")),
+        (b"\"\xff\"", Err("it is no UTF-8 from byte 1 on")),
+    ];
+    for (value, expected) in rows {
+        assert_eq!(json.check(value), expected.map_err(str::to_owned), "{}", value.escape_ascii());
+    }
+    json.add_schema(r#"{"properties":{"card":{"type":"string","pattern":"^(4+)+$"}}}"#).unwrap();
+    assert_eq!(json.check(br#"{"card":"4444"}"#), Ok(()));
+    let error = json.check(br#"{"card":{"secret":"s3cr3t"}}"#).unwrap_err();
+    assert!(error.starts_with("/card: ") && !error.contains("s3cr3t"), "{error}");
+    // A pattern that a backtracking engine would take for ever to refuse.
+    let hostile = format!("{{\"card\":\"{}x\"}}", "4".repeat(100_000));
+    let started = std::time::Instant::now();
+    assert!(json.check(hostile.as_bytes()).is_err());
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
+    for (schema, expected) in [
+        ("{", "it is no JSON: EOF while parsing an object at line 1 column 1"),
+        (r#"{"type":"nothing"}"#, ""),
+        (r#"{"$ref":"https://schemas.example/a.json"}"#, ""),
+    ] {
+        let error = json.add_schema(schema).unwrap_err().to_string();
+        assert!(error.starts_with(expected) && !error.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn rules_hold_for_the_ways_that_they_name() {
+    let rules = super::rules(
+        "  - { topics: [t], on: [write], fields: { w: secret } }\n  - { topics: [t], on: [read, write], fields: { b: secret } }\n  \
+         - { topics: [t], fields: { r: secret } }\n  - { topics: [u], validate: json }",
+    );
+    let document = br#"{"w":1,"b":2,"r":3}"#;
+    let mut scratch = Scratch::new();
+    let read =
+        masked(&rules.plan("t", Direction::Read, |_| false).unwrap(), document, &mut scratch);
+    assert_eq!(String::from_utf8(read).unwrap(), r#"{"w":1,"b":"[masked]","r":"[masked]"}"#);
+    let write =
+        masked(&rules.plan("t", Direction::Write, |_| false).unwrap(), document, &mut scratch);
+    assert_eq!(String::from_utf8(write).unwrap(), r#"{"w":"[masked]","b":"[masked]","r":3}"#);
+    assert!(rules.any_on_write() && rules.demands("t").is_empty());
+    assert!(
+        rules.plan("u", Direction::Write, |_| false).is_none() && rules.demands("u").len() == 1
+    );
+    assert!(!super::rules("  - { topics: [t], fields: { r: secret } }").any_on_write());
+}
+
+#[test]
+fn encoded_strings_are_entered_where_a_rule_says_so() {
+    let plan = plan(
+        "fields: { '**.card': pci }\n    detect: { pii: [email] }\n    encoded: { b: base64, z: gzip-base64, b.again: base64 }",
+    );
+    let inner = r#"{"card":"12345678","x":[1.50]}"#;
+    let masked_inner = r#"{"card":"****5678","x":[1.50]}"#;
+    let gzip = |text: &str| {
+        // Two members: one document all the same.
+        let (one, two) = text.split_at_checked(7).unwrap();
+        let member = |part: &str| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(part.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        [member(one), member(two)].concat()
+    };
+    for engine in [&STANDARD, &URL_SAFE_NO_PAD] {
+        let document = |text: &str| format!("{{\"b\":\"{}\"}}", engine.encode(text));
+        check(&plan, &document(inner), &document(masked_inner));
+        check(&plan, &document("{}"), &document("{}"));
+    }
+    let again = |text: &str| {
+        let document = format!("{{\"again\":\"{}\"}}", STANDARD.encode(text));
+        format!("{{\"b\":\"{}\"}}", STANDARD.encode(document))
+    };
+    check(&plan, &again(inner), &again(masked_inner));
+    let mut scratch = Scratch::new();
+    let zipped = format!("{{\"z\":\"{}\"}}", STANDARD.encode(gzip(inner)));
+    let delivered = masked(&plan, zipped.as_bytes(), &mut scratch);
+    assert_eq!(scratch.counts().labels, [1]);
+    let delivered: serde_json::Value = serde_json::from_slice(&delivered).unwrap();
+    let packed = STANDARD.decode(delivered["z"].as_str().unwrap()).unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(packed.as_slice()).read_to_string(&mut text).unwrap();
+    assert_eq!(text, masked_inner);
+    // What is not there as the rule says, a bomb among it: the value is withheld.
+    let bomb = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&vec![b' '; 64 << 20]).unwrap();
+        format!("{{\"z\":\"{}\"}}", STANDARD.encode(encoder.finish().unwrap()))
+    };
+    for value in [
+        r#"{"b":"no base64"}"#,
+        r#"{"b":"bm8ganNvbg=="}"#,
+        r#"{"b":"/////w=="}"#,
+        r#"{"b":""}"#,
+        r#"{"z":"e30="}"#,
+        &bomb,
+    ] {
+        check(&plan, value, r#"{"x-masked":"withheld"}"#);
+    }
+    check(&plan, r#"{"b":17,"z":null}"#, r#"{"b":17,"z":null}"#);
 }

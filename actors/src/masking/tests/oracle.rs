@@ -7,7 +7,7 @@
 use proptest::prelude::*;
 
 use super::super::method::WITHHELD;
-use super::super::{MaskPlan, Masked, Scratch};
+use super::super::{Direction, MaskPlan, Masked, Scratch};
 use super::{masked, rules};
 
 /// A document before it is written.
@@ -321,7 +321,7 @@ fn plan_of(paths: &[(usize, usize)], only: Option<&[usize]>) -> MaskPlan {
     rules(&format!(
         "  - topics: [t]\n    detect: {{ secret: [payment-card, email] }}\n{fields}{only}"
     ))
-    .plan("t", |_| false)
+    .plan("t", Direction::Read, |_| false)
     .unwrap()
 }
 

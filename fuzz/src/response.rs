@@ -102,7 +102,7 @@ fn deliver(
 /// Where cuts are noted.
 struct Cuts<'a> {
     edits: &'a mut Edits,
-    refusals: &'a mut Option<Refusals>,
+    refusals: &'a mut Option<Box<Refusals>>,
     withheld: &'a mut Vec<Span>,
 }
 

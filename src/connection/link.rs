@@ -126,25 +126,10 @@ impl Link {
                     at = end;
                     continue;
                 }
-                Fate::LookUp => {
+                again @ (Fate::LookUp | Fate::Ask(_) | Fate::Screen { .. }) => {
                     self.forward(reader.bytes().get(run..at)).await?;
                     run = at;
-                    self.look_again().await;
-                    attempt = Attempt { looked_up: true, ..tried };
-                    continue;
-                }
-                Fate::Ask(requests) => {
-                    self.forward(reader.bytes().get(run..at)).await?;
-                    run = at;
-                    let ticket = self.shard.shared.control.ask_approval(requests).await;
-                    attempt = Attempt { ticket: Some(ticket), ..tried };
-                    continue;
-                }
-                Fate::Screen { jobs, epoch } => {
-                    self.forward(reader.bytes().get(run..at)).await?;
-                    run = at;
-                    let done = self.mask(jobs).await;
-                    attempt = Attempt { screened: Some(Screened { epoch, done }), ..tried };
+                    attempt = self.attempt_again(again, tried).await;
                     continue;
                 }
                 Fate::Answered => self.forward(reader.bytes().get(run..at)).await?,
@@ -185,6 +170,25 @@ impl Link {
             return Err(Ended::TokenExpired);
         }
         self.broker.write_all(bytes).await.map_err(Ended::BrokerSocket)
+    }
+
+    /// Finds out what a request must know before it is carried again.
+    async fn attempt_again(&self, fate: Fate, tried: Attempt) -> Attempt {
+        match fate {
+            Fate::LookUp => {
+                self.look_again().await;
+                Attempt { looked_up: true, ..tried }
+            }
+            Fate::Ask(requests) => {
+                let ticket = self.shard.shared.control.ask_approval(requests).await;
+                Attempt { ticket: Some(ticket), ..tried }
+            }
+            Fate::Screen { jobs, epoch } => {
+                let done = self.mask(jobs).await;
+                Attempt { screened: Some(Screened { epoch, done }), ..tried }
+            }
+            Fate::Forward | Fate::Rewrite(_) | Fate::Answered | Fate::Login => tried,
+        }
     }
 
     async fn look_again(&self) {

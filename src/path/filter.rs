@@ -28,7 +28,7 @@ pub struct Filter<'a> {
     /// The time of the decision.
     pub now: UnixMillis,
     /// What is answered beside what the broker says.
-    pub refusals: &'a mut Option<Refusals>,
+    pub refusals: &'a mut Option<Box<Refusals>>,
     /// Where cuts are noted.
     pub edits: &'a mut Edits,
     /// Whether none of its topics was asked for.

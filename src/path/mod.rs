@@ -187,7 +187,8 @@ pub struct Expected {
     correlation: u32,
     /// Bytes of the request, for the window.
     pub frame_bytes: usize,
-    refusals: Option<Refusals>,
+    /// Apart, because most requests have none.
+    refusals: Option<Box<Refusals>>,
     asked: Asked,
     ordinal: u64,
 }
@@ -621,7 +622,8 @@ impl Path {
     ) -> Expected {
         let correlation = self.correlation.get().wrapping_add(1) & 0x7fff_ffff;
         self.correlation.set(correlation);
-        let refusals = (!work.refusals.is_empty()).then(|| std::mem::take(&mut work.refusals));
+        let refusals =
+            (!work.refusals.is_empty()).then(|| Box::new(std::mem::take(&mut work.refusals)));
         let mut asked = self.shard.asked.borrow_mut().pop().unwrap_or_default();
         asked.note(exchange, frame, &work.found, &work.tally);
         Expected {

@@ -40,7 +40,7 @@ impl Encoding {
     /// Reads a string; `None` where it is not written so, or is too large.
     pub(super) fn decode(self, text: &[u8]) -> Option<Decoded> {
         let is_url_safe = text.contains(&b'-') || text.contains(&b'_');
-        let is_padded = text.len() % 4 == 0;
+        let is_padded = text.len().is_multiple_of(4);
         let bytes = match (is_url_safe, is_padded) {
             (false, true) => STANDARD.decode(text),
             (false, false) => STANDARD_NO_PAD.decode(text),

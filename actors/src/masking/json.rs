@@ -14,6 +14,7 @@ use super::detect::{Found, Writing};
 use super::fold::Folded;
 use super::method::Form;
 use super::plan::{MaskPlan, NO_NODE};
+use super::schema::Splices;
 use super::text;
 
 /// How deep containers may nest, all levels of strings together (`faults.md` §4.5).
@@ -46,6 +47,8 @@ pub(super) struct Sheet {
     text: Vec<u8>,
     pub(super) folded: Folded,
     pub(super) found: Vec<Found>,
+    /// What the walks over other formats put in.
+    pub(super) splices: Splices,
 }
 
 /// An open container.

@@ -14,6 +14,7 @@ pub mod json;
 pub mod method;
 pub mod plan;
 pub mod rules;
+pub mod schema;
 mod text;
 mod yaml;
 

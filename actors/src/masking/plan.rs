@@ -72,7 +72,7 @@ pub enum Masked<'s> {
 /// a time.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    sheet: Sheet,
+    pub(super) sheet: Sheet,
     counts: MaskCounts,
 }
 
@@ -221,7 +221,7 @@ impl MaskPlan {
         Masked::Changed(&scratch.sheet.out)
     }
 
-    fn walked<'s>(&self, scratch: &'s mut Scratch) -> Masked<'s> {
+    pub(super) fn walked<'s>(&self, scratch: &'s mut Scratch) -> Masked<'s> {
         if scratch.sheet.hits.is_empty() {
             return Masked::Unchanged;
         }
@@ -298,7 +298,7 @@ impl Candidates {
     }
 }
 
-fn withheld(scratch: &mut Scratch) -> Masked<'_> {
+pub(super) fn withheld(scratch: &mut Scratch) -> Masked<'_> {
     scratch.counts.withheld = scratch.counts.withheld.saturating_add(1);
     Masked::Withheld
 }

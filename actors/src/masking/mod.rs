@@ -13,6 +13,7 @@ mod fold;
 pub mod json;
 pub mod method;
 pub mod plan;
+pub mod registry;
 pub mod rules;
 pub mod schema;
 mod text;

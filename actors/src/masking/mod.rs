@@ -16,7 +16,9 @@ pub mod json;
 pub mod method;
 mod places;
 pub mod plan;
+pub mod registry;
 pub mod rules;
+pub mod schema;
 mod text;
 mod yaml;
 

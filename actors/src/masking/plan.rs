@@ -102,7 +102,7 @@ pub enum Masked<'s> {
 /// a time.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    sheet: Sheet,
+    pub(super) sheet: Sheet,
     counts: MaskCounts,
 }
 
@@ -314,7 +314,7 @@ impl MaskPlan {
         }
     }
 
-    fn walked<'s>(&self, scratch: &'s mut Scratch) -> Masked<'s> {
+    pub(super) fn walked<'s>(&self, scratch: &'s mut Scratch) -> Masked<'s> {
         if scratch.sheet.hits.is_empty() {
             return Masked::Unchanged;
         }
@@ -435,7 +435,7 @@ impl Candidates {
     }
 }
 
-fn withheld(scratch: &mut Scratch) -> Masked<'_> {
+pub(super) fn withheld(scratch: &mut Scratch) -> Masked<'_> {
     scratch.sheet.hits.clear();
     scratch.counts.withheld = scratch.counts.withheld.saturating_add(1);
     Masked::Withheld

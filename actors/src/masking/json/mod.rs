@@ -18,6 +18,7 @@ use super::fold::Folded;
 use super::method::{Form, Written};
 use super::places::NOWHERE;
 use super::plan::MaskPlan;
+use super::schema::Splices;
 use super::text;
 use lex::{Content, first_of_document, string_content};
 
@@ -53,6 +54,8 @@ pub(super) struct Sheet {
     pub(super) text: Vec<u8>,
     pub(super) folded: Folded,
     pub(super) found: Vec<Found>,
+    /// What the walks over other formats put in.
+    pub(super) splices: Splices,
 }
 
 /// An open container, and how far members or elements of it stay.

@@ -128,7 +128,8 @@ fn value(dice: &mut Dice, field: &FieldDescriptor, depth: u64) -> Option<Value> 
     })
 }
 
-/// Masks a decoded message; `None` where keys of a map become one, or are empty and masked.
+/// Masks a decoded message; `None` where keys of a map become one, or where something in an entry is
+/// empty and masked.
 fn slow_message(
     message: &DynamicMessage,
     paths: &[&[&str]],
@@ -147,11 +148,14 @@ fn slow_message(
                 for (key, value) in map {
                     let paths = below(&paths, &key_text(key));
                     let covered_value = covered || paths.iter().any(|path| path.is_empty());
-                    let value = slow(value, &paths, covered_value)?;
-                    // The library may leave an empty key out, and then there is nothing to mask.
-                    if covered && *key == MapKey::String(String::new()) {
+                    // The library may leave an empty text out, and then there is nothing to mask.
+                    let is_masked = covered_value || !paths.is_empty();
+                    let empty_value = is_masked && *value == Value::String(String::new());
+                    let empty_key = covered && *key == MapKey::String(String::new());
+                    if empty_value || empty_key {
                         return None;
                     }
+                    let value = slow(value, &paths, covered_value)?;
                     let key = slow(&Value::from(key.clone()), &[], covered)?.into_map_key()?;
                     if new.insert(key, value).is_some() {
                         return None;

@@ -24,7 +24,7 @@ for turn in Produce Fetch ListOffsets ListOffsets-1000 Metadata-1000; do
     # A step is called from `carry` alone; behind its name stands how often.
     callgrind_annotate --inclusive=yes --tree=calling --threshold=100 "$work/out" 2>/dev/null |
         awk -v turn="$turn" '
-            match($0, /(Path::carry_request|Path::carry_response|carry_piece|Path::mask_jobs).* \([0-9]+x\)/) && / > / {
+            match($0, /(Path>?::carry_request|Path>?::carry_response|carry_piece|Path>?::mask_jobs).* \([0-9]+x\)/) && / > / {
                 step = $0; sub(/.*(Path>?::)/, "", step); sub(/ .*/, "", step)
                 calls = $0; sub(/.*\(/, "", calls); sub(/x\).*/, "", calls); gsub(/,/, "", calls)
                 instructions = $1; gsub(/,/, "", instructions)

@@ -235,6 +235,21 @@ impl Trickle {
     }
 }
 
+/// How many sockets the gateway has once it opens and closes none any more.
+fn settled_sockets(gateway: &Gateway) -> usize {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut open, mut since) = (gateway.sockets(), Instant::now());
+    while since.elapsed() < Duration::from_secs(1) {
+        assert!(Instant::now() < deadline, "its sockets do not settle");
+        std::thread::sleep(Duration::from_millis(50));
+        let now = gateway.sockets();
+        if now != open {
+            (open, since) = (now, Instant::now());
+        }
+    }
+    open.len()
+}
+
 /// A client that vanishes without a word: no packet reaches it any more, so that nothing is answered and nothing is
 /// refused either. One waits for records, one is owed much (row F13).
 #[test]
@@ -243,19 +258,23 @@ fn a_client_that_vanishes_is_let_go_with_all_that_it_held() {
     let Some(front) = Front::start(setup) else { return };
     let gateway = front.gateway();
     drop(front.connect_as(&ALICE));
-    std::thread::sleep(Duration::from_millis(500));
-    let open_before = gateway.sockets().len();
+    let open_before = settled_sockets(gateway);
     let idle = front.connect_as(&ALICE);
     let mut busy = front.connect_as(&ALICE);
     for _ in 0..8 {
         ask_for(&mut busy, 4 << 20);
+    }
+    // Their own connections to the broker follow their logins.
+    let deadline = Instant::now() + PATIENCE;
+    while gateway.sockets().len() < open_before + 4 {
+        assert!(Instant::now() < deadline, "they are not connected");
+        std::thread::sleep(Duration::from_millis(20));
     }
     for vanished in [&idle, &busy] {
         // `ret 0`: a packet filter that takes nothing.
         let nothing = [SockFilter::new(6, 0, 0, 0)];
         SockRef::from(vanished.stream()).attach_filter(&nothing).unwrap();
     }
-    assert!(gateway.sockets().len() >= open_before + 4, "they are not connected");
     let started = Instant::now();
     gateway.await_sockets(open_before, PATIENCE);
     eprintln!("let go after {:?}", started.elapsed());
@@ -272,8 +291,7 @@ fn every_kind_of_end_gives_back_all_that_it_held() {
     let gateway = front.gateway();
     let cycles = std::env::var("SLUICEGATE_TEST_CYCLES").map_or(500, |text| text.parse().unwrap());
     drop(front.connect_as(&ALICE));
-    std::thread::sleep(Duration::from_millis(500));
-    let open_before = gateway.sockets().len();
+    let open_before = settled_sockets(gateway);
     let mut memory_before = 0;
     for cycle in 0..cycles {
         end_somehow(&front, cycle);

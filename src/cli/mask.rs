@@ -91,16 +91,16 @@ impl Test {
         let rules =
             Rules::compile(&[file], &Keys::for_trials()).map_err(|error| error.to_string())?;
         let topic = self.topic(&rules)?;
+        if !rules.names(&topic) {
+            let topics = rules.topics().collect::<Vec<_>>().join("`, `");
+            return Err(format!("no rule names topic `{topic}`; the rules name `{topics}`"));
+        }
         let known: Vec<&str> = rules.labels(&topic).map(|label| &**label).collect();
         if let Some(unknown) = self.clear.iter().find(|label| !known.contains(&label.as_str())) {
             let known = known.join("`, `");
             return Err(format!(
                 "no rule for topic `{topic}` uses label `{unknown}`; those in use are `{known}`"
             ));
-        }
-        if !rules.names(&topic) {
-            let topics = rules.topics().collect::<Vec<_>>().join("`, `");
-            return Err(format!("no rule names topic `{topic}`; the rules name `{topics}`"));
         }
         let plan = rules
             .plan(&topic, Direction::Read, |label| self.clear.iter().any(|clear| clear == label));

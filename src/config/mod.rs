@@ -199,7 +199,7 @@ pub enum Jwks {
     Url(String),
 }
 
-/// Mask rules and the key of keyed methods.
+/// Mask rules and the keys of keyed methods.
 #[derive(Debug)]
 pub struct Masking {
     /// The keys of keyed methods, by id.

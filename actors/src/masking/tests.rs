@@ -5,6 +5,8 @@ mod encodings;
 mod methods;
 mod oracle;
 
+use std::path::Path;
+
 use secrecy::SecretSlice;
 
 use super::method::WITHHELD;
@@ -632,4 +634,22 @@ fn topics_are_matched_as_a_whole() {
         assert_eq!(rules.names(topic), expected, "{glob} on {topic}");
         assert_eq!(rules.plan(topic, Direction::Read, |_| false).is_some(), expected);
     }
+}
+
+/// Holds a table of `docs/MASKING.md`, between two lines of it, against `told`; `SLUICEGATE_WRITE_DOCS=1` writes it anew.
+#[track_caller]
+pub(super) fn assert_page_has(begin: &str, end: &str, told: &str) {
+    const PAGE: &str = "../docs/MASKING.md";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(begin).unwrap();
+    let (table, after) = rest.split_once(end).unwrap();
+    if std::env::var_os("SLUICEGATE_WRITE_DOCS").is_some() {
+        std::fs::write(&path, format!("{before}{begin}{told}{end}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        table == told,
+        "{PAGE} is not as the code is: SLUICEGATE_WRITE_DOCS=1 writes it\n{told}"
+    );
 }

@@ -18,6 +18,7 @@ pub mod world;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Longer than anything that a test waits for in good health, also on a machine with other things to do.
@@ -33,16 +34,26 @@ pub fn skip(why: &str) {
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-/// `N` loopback addresses on `host` that nothing listened on a moment ago, all different.
+/// Addresses that nobody listens on, and that no connection on its way out takes in between: they lie below the range that
+/// the kernel takes ports from by itself, and none is given out twice.
 pub fn free_addresses<const N: usize>(host: &str) -> [SocketAddr; N] {
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind((host, 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: std::ops::Range<u32> = 12_000..32_000;
+    let count = PORTS.end - PORTS.start;
+    // Another run beside this one begins elsewhere.
+    let first = std::process::id().wrapping_mul(7_919);
+    std::array::from_fn(|_| {
+        let free = (0..count).find_map(|_| {
+            let place = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+            let port = u16::try_from(PORTS.start + place).unwrap();
+            TcpListener::bind((host, port)).ok()?.local_addr().ok()
+        });
+        free.expect("a free port")
+    })
 }
 
 /// A name that no other test of this run uses.
 pub fn unique(stem: &str) -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

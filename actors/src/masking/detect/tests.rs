@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::super::tests::assert_page_has;
 use super::*;
 
 fn detectors(rows: &[&'static Detector]) -> Detectors {
@@ -99,8 +100,6 @@ struct Line {
     found: Vec<(String, String)>,
 }
 
-/// The page that tells the figures; `SLUICEGATE_WRITE_DOCS=1` writes them anew.
-const PAGE: &str = "../docs/MASKING.md";
 const BEGIN: &str = "<!-- detectors: begin -->\n";
 const END: &str = "<!-- detectors: end -->\n";
 
@@ -138,18 +137,7 @@ fn the_page_tells_the_detectors_and_their_precision_and_recall() {
         writeln!(told, "| `{}` | {} | {precision:.1} % | {recall:.1} % |", row.name, row.about)
             .unwrap();
     }
-    let path = folder.join(PAGE);
-    let page = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (table, after) = rest.split_once(END).unwrap();
-    if std::env::var_os("SLUICEGATE_WRITE_DOCS").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{told}{END}{after}")).unwrap();
-        return;
-    }
-    assert!(
-        table == told,
-        "{PAGE} is not as the code is: SLUICEGATE_WRITE_DOCS=1 writes it\n{told}"
-    );
+    assert_page_has(BEGIN, END, &told);
 }
 
 fn stretches<'t>(detectors: &Detectors, text: &'t str) -> Vec<&'t str> {

@@ -1,14 +1,13 @@
 //! Ways to write one card number, and what becomes of each: the table of `docs/MASKING.md`.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::super::method::{MASKED, WITHHELD};
 use super::super::{MaskPlan, Masked, Scratch};
-use super::plan;
+use super::{assert_page_has, plan};
 
 const PAN: &str = "4111111111111111";
 
@@ -426,8 +425,6 @@ fn holds(text: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && text.windows(part.len()).any(|window| window == part)
 }
 
-/// The page that has the table; `SLUICEGATE_WRITE_DOCS=1` writes it anew.
-const PAGE: &str = "../docs/MASKING.md";
 const BEGIN: &str = "<!-- encodings: begin -->\n";
 const END: &str = "<!-- encodings: end -->\n";
 
@@ -467,18 +464,7 @@ fn the_table_of_encodings_holds() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(all().len() >= 122, "{}", all().len());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
-    let page = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (table, after) = rest.split_once(END).unwrap();
-    if std::env::var_os("SLUICEGATE_WRITE_DOCS").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{told}{END}{after}")).unwrap();
-        return;
-    }
-    assert!(
-        table == told,
-        "{PAGE} is not as the code is: SLUICEGATE_WRITE_DOCS=1 writes it\n{told}"
-    );
+    assert_page_has(BEGIN, END, &told);
 }
 
 /// Whatever reads as the field in a value is masked in keys, header names and header values, too; what no parser reads is

@@ -70,6 +70,7 @@ impl TestRegistry {
         let router = Router::new()
             .route("/schemas/ids/{id}", get(by_id))
             .route("/schemas/guids/{guid}", get(by_guid))
+            .route("/subjects/{subject}", axum::routing::post(look_up))
             .route("/subjects/{subject}/versions", axum::routing::post(register))
             .route("/subjects/{subject}/versions/{version}", get(by_version))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), disturb))
@@ -233,19 +234,45 @@ async fn by_version(
     Json(schema).into_response()
 }
 
+/// A schema that a client sent, as it is kept.
+fn kept(body: &Value) -> Option<Value> {
+    let schema = body.get("schema").filter(|schema| schema.is_string())?;
+    let part = |name: &str, default: Value| {
+        body.get(name).filter(|value| !value.is_null()).cloned().unwrap_or(default)
+    };
+    let (kind, references) = (part("schemaType", json!("AVRO")), part("references", json!([])));
+    Some(json!({"schema": schema, "schemaType": kind, "references": references}))
+}
+
+/// Whether a schema is registered under a subject.
+async fn look_up(
+    State(state): Shared,
+    Path(subject): Path<String>,
+    Json(body): Json<Value>,
+) -> Response {
+    let contents = contents(&state);
+    let known = contents.schemas.iter().position(|schema| Some(schema) == kept(&body).as_ref());
+    let id = known.and_then(|index| u32::try_from(index + 1).ok());
+    let versions = contents.subjects.get(&subject);
+    let version = versions.and_then(|ids| ids.iter().position(|known| Some(*known) == id));
+    let Some((id, version)) = id.zip(version) else {
+        return error(StatusCode::NOT_FOUND, 40_403, "Schema not found");
+    };
+    let mut answer = contents.schema(id).unwrap_or_default();
+    answer["subject"] = json!(subject);
+    answer["id"] = json!(id);
+    answer["version"] = json!(version + 1);
+    Json(answer).into_response()
+}
+
 async fn register(
     State(state): Shared,
     Path(subject): Path<String>,
     Json(body): Json<Value>,
 ) -> Response {
-    let Some(schema) = body.get("schema").filter(|schema| schema.is_string()) else {
+    let Some(body) = kept(&body) else {
         return error(StatusCode::UNPROCESSABLE_ENTITY, 42_201, "Invalid schema");
     };
-    let part = |name: &str, default: Value| {
-        body.get(name).filter(|value| !value.is_null()).cloned().unwrap_or(default)
-    };
-    let (kind, references) = (part("schemaType", json!("AVRO")), part("references", json!([])));
-    let body = json!({"schema": schema, "schemaType": kind, "references": references});
     let Registered { id, guid, version } = contents(&state).register(&subject, body);
     let guid = Uuid::from_bytes(guid).to_string();
     Json(json!({"id": id, "guid": guid, "version": version})).into_response()

@@ -21,10 +21,11 @@ use crate::login::{Login, Step};
 use crate::path::frame::FrameReader;
 use crate::path::masking::{Done, Job};
 use crate::path::record::Note;
+use crate::path::schemas::Schemas;
 use crate::path::socket::Socket;
 use crate::path::stream::Stream;
 use crate::path::{Attempt, Fate, Path, Pending, Screened};
-use crate::shard::Shard;
+use crate::shard::{Shard, Shared};
 use crate::{clock, limits};
 
 /// A connection that serves: what its two loops share.
@@ -383,13 +384,10 @@ impl Link {
         if jobs.is_empty() {
             return masked;
         }
-        let mut buffers = self.shard.mask_buffers.borrow_mut().pop().unwrap_or_default();
+        let Shared { registry, control, .. } = &*self.shard.shared;
+        let mut schemas = Schemas::new(registry.clone());
         for job in jobs {
-            masked.push(job.run(&mut buffers).await);
-        }
-        let mut kept = self.shard.mask_buffers.borrow_mut();
-        if kept.len() < limits::MASK_BUFFERS_MAX {
-            kept.push(buffers);
+            masked.push(job.run(&self.shard.masks, &mut schemas, control).await);
         }
         masked
     }

@@ -24,6 +24,7 @@ pub mod producers;
 pub mod reach;
 mod recent;
 pub mod record;
+pub mod schemas;
 mod screen;
 pub mod sequence;
 pub mod share;

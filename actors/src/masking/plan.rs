@@ -179,6 +179,11 @@ impl MaskPlan {
         })
     }
 
+    /// A plan by which nothing is masked.
+    pub(super) fn nothing() -> Option<Self> {
+        Self::new(Parts::default())
+    }
+
     /// The labels whose values are masked, each once. Counts follow this order.
     #[must_use]
     pub fn labels(&self) -> &[Arc<str>] {
@@ -312,6 +317,17 @@ impl MaskPlan {
             // Of the methods, only those write a literal for a text that leave nothing of it.
             Some(Written::Literal) | None => Masked::Null,
         }
+    }
+
+    /// What masks all of a record's key.
+    pub(super) fn key_site(&self) -> Option<u16> {
+        self.key
+    }
+
+    /// Counts a value that cannot be read.
+    pub fn withhold<'s>(&self, scratch: &'s mut Scratch) -> Masked<'s> {
+        scratch.sheet.hits.clear();
+        withheld(scratch)
     }
 
     pub(super) fn walked<'s>(&self, scratch: &'s mut Scratch) -> Masked<'s> {

@@ -140,6 +140,21 @@ fn walk_from(
     Ok(tokens_left)
 }
 
+/// Puts what masks all of a document in the place of what was masked in it.
+pub(super) fn replace_whole(plan: &MaskPlan, document: &[u8], site: u16, sheet: &mut Sheet) {
+    let Sheet { out, hits, text, .. } = sheet;
+    let Some(treatment) = plan.treatment(site) else { return };
+    hits.clear();
+    hits.push(site);
+    out.clear();
+    out.push(b'"');
+    if treatment.write(Form::Object, document, text, out) == Written::Literal {
+        out.remove(0);
+    } else {
+        out.push(b'"');
+    }
+}
+
 impl<'w> Walk<'w> {
     fn document(&mut self, root: u16) -> Result<(), Unreadable> {
         let base = self.sheet.stack.len();

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Url};
 use secrecy::SecretString;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::schema::frame::SchemaId;
@@ -162,6 +163,9 @@ pub enum RegistryError {
     },
 }
 
+/// What came of a schema that was asked for.
+pub type Fetched = (SchemaId, Result<Arc<Schema>, RegistryError>);
+
 /// A client of one registry, with the schemas that it has fetched. Shared by all threads.
 pub struct Registry {
     base: Url,
@@ -220,6 +224,19 @@ impl Registry {
         seat.flight().get_or_init(|| self.load(id)).await.clone()
     }
 
+    /// As [`Self::fetch`], for several at once.
+    ///
+    /// # Panics
+    /// If a look-up does.
+    pub async fn fetch_all(self: Arc<Self>, ids: Vec<SchemaId>) -> Vec<Fetched> {
+        let mut flights = JoinSet::new();
+        for id in ids {
+            let registry = Arc::clone(&self);
+            flights.spawn(async move { (id, registry.fetch(id).await) });
+        }
+        flights.join_all().await
+    }
+
     async fn load(&self, id: SchemaId) -> Result<Arc<Schema>, RegistryError> {
         // Somebody else's flight may have landed between the look into the cache and this.
         if let Some(schema) = self.cached(id) {
@@ -232,7 +249,10 @@ impl Registry {
         };
         match &outcome {
             Ok(schema) => self.cache.keep(id, Arc::clone(schema)),
-            Err(error) => self.failures.keep(id, error.clone()),
+            Err(error) => {
+                tracing::warn!(%id, %error, "a schema cannot be had; its records are withheld");
+                self.failures.keep(id, error.clone());
+            }
         }
         outcome
     }
@@ -262,13 +282,8 @@ impl Registry {
             Some("PROTOBUF") => Format::Protobuf,
             Some(name) => return Err(RegistryError::UnknownFormat { name: quotable(name) }),
         };
-        let references = match format {
-            // Documents are masked without a look at their schema.
-            Format::Json => Vec::new(),
-            _ => {
-                self.gather_references(format, schema.len(), references.unwrap_or_default()).await?
-            }
-        };
+        let references = references.unwrap_or_default();
+        let references = self.gather_references(format, schema.len(), references).await?;
         Ok(SchemaText { format, text: schema, references })
     }
 
@@ -290,10 +305,10 @@ impl Registry {
                 gathered.extend(open.pop().and_then(|(_, own)| own));
                 continue;
             };
-            // Protobuf imports a name; in Avro a text is read once, by whatever name.
+            // A name is what is referred to; but in Avro a text is read once, by whatever name.
             let key = match format {
-                Format::Protobuf => name.clone(),
-                _ => format!("{version} {subject}"),
+                Format::Json | Format::Protobuf => name.clone(),
+                Format::Avro => format!("{version} {subject}"),
             };
             match known.get(&key) {
                 Some(same) if *same == (subject.clone(), version) => continue,

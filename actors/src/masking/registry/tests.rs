@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sluicegate_loadtest::registry::{Registered, TestRegistry, Trouble};
 
 use super::*;
+use crate::masking::schema::frame::Framed;
 
 const RECORD: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"string"}]}"#;
 
@@ -156,9 +157,18 @@ async fn references_are_fetched_in_order() {
     let outer = registry.register("o", "PROTOBUF", &outer, &import);
     assert!(client.fetch(SchemaId::Number(outer.id)).await.is_ok());
 
-    // What a schema of JSON refers to is not asked for.
-    let json_schema = registry.register("j", "JSON", "{}", &json!([refer("x", "nowhere")]));
-    assert!(client.fetch(SchemaId::Number(json_schema.id)).await.is_ok());
+    let number = r#"{"type":"integer"}"#;
+    assert_eq!(registry.register("n", "JSON", number, &json!([])).version, 1);
+    let json_schema =
+        r#"{"$id":"https://schemas.example/a.json","properties":{"n":{"$ref":"n.json"}}}"#;
+    let json_schema = registry.register("j", "JSON", json_schema, &json!([refer("n.json", "n")]));
+    let schema = client.fetch(SchemaId::Number(json_schema.id)).await.unwrap();
+    let checked = |document: &str| {
+        let value = [&[0, 0, 0, 0, 0], document.as_bytes()].concat();
+        schema.check(&Framed::read(&value, None).unwrap())
+    };
+    assert_eq!(checked(r#"{"n":1}"#), Ok(()));
+    assert!(checked(r#"{"n":"one"}"#).unwrap_err().starts_with("/n: "));
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 
 mod avro;
 pub mod frame;
+pub(super) mod json;
 mod protobuf;
 mod splice;
 mod typed;
@@ -22,13 +23,18 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use super::json::{self, Unreadable};
+use std::sync::OnceLock;
+
+use super::demand;
+use super::json::{self as document, Sheet, Unreadable};
 use super::plan::{self, MaskPlan, Masked, Scratch, VALUE_BYTES_MAX};
 use crate::auth::token::quotable;
 use avro::Avro;
 use frame::Framed;
+use json::JsonSchema;
 use protobuf::Protobuf;
 pub(super) use splice::Splices;
+use walk::Walk;
 
 /// How many bytes the texts of a schema and all that it refers to may have together.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -74,7 +80,8 @@ pub struct Schema(Kind);
 #[derive(Debug)]
 enum Kind {
     Avro(Avro),
-    Json,
+    /// Or why documents cannot be held against it: they are masked without it.
+    Json(Box<Result<JsonSchema, SchemaError>>),
     Protobuf(Protobuf),
 }
 
@@ -102,6 +109,12 @@ pub enum SchemaError {
         /// Its name.
         name: String,
     },
+    /// It is no JSON Schema.
+    #[error("no JSON Schema: {reason}")]
+    Json {
+        /// What is wrong.
+        reason: String,
+    },
     /// It is no file of Protobuf, or one that cannot be resolved.
     #[error("no schema of Protobuf: {reason}")]
     Protobuf {
@@ -126,7 +139,9 @@ impl Schema {
                 let references = schema.references.iter().map(|reference| &*reference.text);
                 Kind::Avro(Avro::parse(&schema.text, references)?)
             }
-            Format::Json => Kind::Json,
+            Format::Json => {
+                Kind::Json(Box::new(JsonSchema::parse(&schema.text, &schema.references)))
+            }
             Format::Protobuf => Kind::Protobuf(Protobuf::parse(&schema.text, &schema.references)?),
         }))
     }
@@ -136,7 +151,7 @@ impl Schema {
     pub fn format(&self) -> Format {
         match self.0 {
             Kind::Avro(_) => Format::Avro,
-            Kind::Json => Format::Json,
+            Kind::Json(_) => Format::Json,
             Kind::Protobuf(_) => Format::Protobuf,
         }
     }
@@ -146,10 +161,41 @@ impl Schema {
     pub fn size_bytes(&self) -> usize {
         let below = match &self.0 {
             Kind::Avro(avro) => avro.size_bytes(),
-            Kind::Json => 0,
+            Kind::Json(json) => json.as_ref().as_ref().map_or(0, JsonSchema::size_bytes),
             Kind::Protobuf(protobuf) => protobuf.size_bytes(),
         };
         below.saturating_add(size_of::<Self>())
+    }
+
+    /// Whether a value is what its schema says.
+    ///
+    /// # Errors
+    /// Why it is not, for whoever wrote it; nothing of the value is in it but names of fields.
+    pub fn check(&self, framed: &Framed<'_>) -> Result<(), String> {
+        let unreadable = |format: &str| format!("it is no {format} by the schema that it names");
+        match &self.0 {
+            Kind::Json(schema) => {
+                let document = self.document(framed).ok_or_else(|| unreadable("JSON"))?;
+                match &**schema {
+                    Ok(schema) => demand::check_document(document, schema),
+                    Err(error) => Err(format!("its schema cannot be used: {error}")),
+                }
+            }
+            kind => {
+                static NOTHING: OnceLock<Option<MaskPlan>> = OnceLock::new();
+                let plan = NOTHING.get_or_init(MaskPlan::nothing).as_ref();
+                let name = if let Kind::Avro(_) = kind { "Avro" } else { "Protobuf" };
+                let walked =
+                    plan.map(|plan| plan.walk_framed(framed, self, None, &mut Sheet::default()));
+                walked.and_then(Result::ok).ok_or_else(|| unreadable(name))
+            }
+        }
+    }
+
+    /// The document of a value that is one.
+    pub(super) fn document<'v>(&self, framed: &Framed<'v>) -> Option<&'v [u8]> {
+        let (value, start) = framed.payload()?;
+        value.get(start..).filter(|_| self.format() == Format::Json)
     }
 }
 
@@ -164,35 +210,59 @@ impl MaskPlan {
         schema: &Schema,
         scratch: &'s mut Scratch,
     ) -> Masked<'s> {
-        match self.walk_framed(framed, schema, scratch) {
+        self.mask_framed_under(framed, schema, None, scratch)
+    }
+
+    /// As [`Self::mask_framed`], for a record's key: all of it, where a rule says so.
+    pub fn mask_framed_key<'s>(
+        &self,
+        framed: &Framed<'_>,
+        schema: &Schema,
+        scratch: &'s mut Scratch,
+    ) -> Masked<'s> {
+        self.mask_framed_under(framed, schema, self.key_site(), scratch)
+    }
+
+    fn mask_framed_under<'s>(
+        &self,
+        framed: &Framed<'_>,
+        schema: &Schema,
+        whole: Option<u16>,
+        scratch: &'s mut Scratch,
+    ) -> Masked<'s> {
+        match self.walk_framed(framed, schema, whole, &mut scratch.sheet) {
             Ok(()) => self.walked(scratch),
             Err(Unreadable) => plan::withheld(scratch),
         }
     }
 
+    /// Walks a value, of which all is masked by `whole`, if there is one.
     fn walk_framed(
         &self,
         framed: &Framed<'_>,
         schema: &Schema,
-        scratch: &mut Scratch,
+        whole: Option<u16>,
+        sheet: &mut Sheet,
     ) -> Result<(), Unreadable> {
-        let sheet = &mut scratch.sheet;
         if let Kind::Protobuf(protobuf) = &schema.0 {
             let (path, value, start) = framed.message().ok_or(Unreadable)?;
             let message = protobuf.message(&path).ok_or(Unreadable)?;
             within_bounds(value)?;
-            return protobuf::walk(self, protobuf, message, value, start, sheet);
+            return protobuf::walk(protobuf, message, Walk::new(self, value, start, whole, sheet));
         }
         let (value, start) = framed.payload().ok_or(Unreadable)?;
         within_bounds(value)?;
         if let Kind::Avro(avro) = &schema.0 {
-            return avro::walk(self, avro, value, start, sheet);
+            return avro::walk(avro, Walk::new(self, value, start, whole, sheet));
         }
         let (head, document) = value.split_at_checked(start).ok_or(Unreadable)?;
         if std::str::from_utf8(document).is_err() {
             return Err(Unreadable);
         }
-        json::walk(self, document, sheet)?;
+        document::walk(self, document, sheet)?;
+        if let Some(site) = whole {
+            document::replace_whole(self, document, site, sheet);
+        }
         if !sheet.hits.is_empty() {
             sheet.out.splice(..0, head.iter().copied());
         }

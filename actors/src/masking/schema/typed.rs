@@ -59,7 +59,13 @@ impl Leaf {
     }
 
     /// Appends what stands for `original`, without a length in front.
-    pub(super) fn write(self, treatment: &Treatment, form: Form, original: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn write(
+        self,
+        treatment: &Treatment,
+        form: Form,
+        original: &[u8],
+        out: &mut Vec<u8>,
+    ) {
         match self {
             Self::Text => treatment.write_part(form, original, &mut Vec::new(), out),
             Self::UuidText => write_uuid(uuid(treatment, original), out),

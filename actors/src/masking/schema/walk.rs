@@ -25,6 +25,8 @@ pub(super) struct Walk<'w> {
     pub(super) end: usize,
     tokens_left: u32,
     depth: usize,
+    /// What masks all of the value.
+    whole: Option<u16>,
     write_length: WriteLength,
 }
 
@@ -45,19 +47,25 @@ pub(super) struct Stretch {
 }
 
 impl<'w> Walk<'w> {
-    /// A walk through `input` from `start` on; nothing is masked yet.
+    /// A walk through `input` from `start` on, all of which is masked by `whole`, if there is one; nothing is masked yet.
     pub(super) fn new(
         plan: &'w MaskPlan,
         input: &'w [u8],
         start: usize,
-        write_length: WriteLength,
+        whole: Option<u16>,
         sheet: &'w mut Sheet,
     ) -> Self {
         sheet.out.clear();
         sheet.hits.clear();
         sheet.splices.clear();
         let (end, tokens_left) = (input.len(), TOKENS_MAX);
-        Self { plan, sheet, input, at: start, end, tokens_left, depth: 0, write_length }
+        let write_length = |_, _: &mut Vec<u8>| {};
+        Self { plan, sheet, input, at: start, end, tokens_left, depth: 0, whole, write_length }
+    }
+
+    /// The same, in a format that writes lengths this way.
+    pub(super) fn with_lengths(self, write_length: WriteLength) -> Self {
+        Self { write_length, ..self }
     }
 
     /// Ends the walk: nothing may be left over, and the masks are put together.
@@ -72,7 +80,7 @@ impl<'w> Walk<'w> {
     }
 
     pub(super) fn root(&self) -> Place {
-        self.place(None, self.plan.root())
+        self.place(self.whole, self.plan.root())
     }
 
     /// The place under `key`.

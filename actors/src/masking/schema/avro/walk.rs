@@ -1,20 +1,13 @@
 //! Walks one value of Avro's binary encoding: validates it, and splices masks into it.
 
-use super::super::super::json::{Sheet, Unreadable};
-use super::super::super::plan::MaskPlan;
+use super::super::super::json::Unreadable;
 use super::super::typed::{DOUBLE_BELOW, FLOAT_BELOW, double, float};
 use super::super::walk::{Place, Walk, unzigzag, write_varint};
 use super::{Avro, Node, NodeIndex};
 
-/// Walks the value that is in `input` from `start` on. Masks are in `sheet.out`, if there are any.
-pub(in crate::masking) fn walk(
-    plan: &MaskPlan,
-    schema: &Avro,
-    input: &[u8],
-    start: usize,
-    sheet: &mut Sheet,
-) -> Result<(), Unreadable> {
-    let walk = Walk::new(plan, input, start, write_length, sheet);
+/// Walks the value that `walk` begins with. Masks are in its sheet's `out`, if there are any.
+pub(in crate::masking) fn walk(schema: &Avro, walk: Walk<'_>) -> Result<(), Unreadable> {
+    let walk = walk.with_lengths(write_length);
     let mut avro = AvroWalk { walk, nodes: &schema.nodes };
     let root = avro.walk.root();
     avro.value(schema.root, root)?;

@@ -1,21 +1,17 @@
 //! Walks one message of Protobuf's wire format: validates it, and splices masks into it.
 
-use super::super::super::json::{Sheet, Unreadable};
-use super::super::super::plan::MaskPlan;
+use super::super::super::json::Unreadable;
 use super::super::typed::{Leaf, double, float};
 use super::super::walk::{Place, Walk, unzigzag, write_varint};
 use super::{Field, Kind, Message, MessageIndex, Number, Protobuf};
 
-/// Walks the message that is in `input` from `start` on. Masks are in `sheet.out`, if there are any.
+/// Walks the message that `walk` begins with. Masks are in its sheet's `out`, if there are any.
 pub(in crate::masking) fn walk(
-    plan: &MaskPlan,
     schema: &Protobuf,
     message: MessageIndex,
-    input: &[u8],
-    start: usize,
-    sheet: &mut Sheet,
+    walk: Walk<'_>,
 ) -> Result<(), Unreadable> {
-    let walk = Walk::new(plan, input, start, write_length, sheet);
+    let walk = walk.with_lengths(write_length);
     let mut protobuf = ProtobufWalk { walk, messages: &schema.messages };
     let root = protobuf.walk.root();
     protobuf.message(message, End::OfBytes, root)?;

@@ -106,7 +106,7 @@ fn request(registry: &TestRegistry, format: &str, in_headers: bool) -> Value {
 
 fn document(number: usize) -> Value {
     json!({
-        "id": number, "cards": [{"number": CARD, "month": 7}, {"number": "", "month": 8}],
+        "id": number + 1, "cards": [{"number": CARD, "month": 7}, {"number": "", "month": 8}],
         "note": format!("by {EMAIL}, twice"), "by": {"name": "Anna", "place": "Ulm"}, "amount": 2.5, "kind": "sale",
     })
 }

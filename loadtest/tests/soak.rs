@@ -80,7 +80,7 @@ fn key(dice: &mut Dice, number: usize) -> Part {
     match dice.roll(6) {
         0 | 1 => (None, None),
         2 => same(""),
-        3 => carded(&format!("{number} {CARD}")),
+        3 => carded(&format!("{CARD} of key {number}")),
         4 => carded(&format!(r#"{{"card":{{"number":"{CARD}"}}}}"#)),
         _ => same(format!("key {number}")),
     }

@@ -229,6 +229,40 @@ fn transactions_on_a_masked_topic_stay_transactions() {
     }
 }
 
+#[test]
+fn a_fetch_keeps_its_bound_though_masks_are_longer() {
+    let topic = unique("payments");
+    let Some(front) = Front::start(setup(&topic)) else { return };
+    front.kafka.create_topic(&topic, 1);
+    let producer = Family::Java.producer(&front.access(&ALICE), &[("batch.size", "1")]);
+    // A hash is longer than the address that it stands for.
+    let sent: Vec<Record> = (0..40)
+        .map(|number| Record::of(format!(r#"{{"id":{number},"customer":{{"email":"a@b.cd"}}}}"#)))
+        .collect();
+    assert!(producer.send(&topic, &sent).iter().all(Result::is_ok));
+    let mut direct = front.kafka.connect();
+    let mut masked = front.connect_as(&ANALYST);
+    let read = |connection: &mut Connection, bytes_max: i32, at: i64| {
+        let bounds = FetchBounds { wait_ms_max: 0, bytes_min: 0, bytes_max };
+        let answer = connection.call(FETCH_VERSION, &fetch(bounds, &[(&topic, 0, at)])).unwrap();
+        answer.responses[0].partitions[0].records.clone().unwrap_or_default()
+    };
+    for bytes_max in [1, 150, 1_000, 2_000, 1 << 20] {
+        let (mut at, mut rounds) = (0, 0);
+        while at < 40 {
+            let before = read(&mut direct, bytes_max, at);
+            let records = read(&mut masked, bytes_max, at);
+            let (came, delivered) = (batches(&before).len(), batches(&records).len());
+            assert!(delivered >= 1 && delivered <= came, "{bytes_max}: {delivered} of {came}");
+            let size: usize = batches(&records).iter().map(|batch| batch.len()).sum();
+            assert!(size <= usize::try_from(bytes_max).unwrap() || delivered == 1, "{size}");
+            at += i64::try_from(delivered).unwrap();
+            rounds += 1;
+        }
+        assert!(rounds == 1 || bytes_max < 1 << 20);
+    }
+}
+
 /// Bombs of about 1 MiB, by codec: each is far beyond what a batch may decompress to, but for snappy, which cannot be.
 fn bombs() -> Vec<(&'static str, i16, Vec<u8>)> {
     let zeros = vec![0_u8; 16 << 20];

@@ -320,7 +320,7 @@ fn dump(segment: &[u8], batch_count: usize, records_at_least: usize) {
     std::fs::write(&file, segment).unwrap();
     let home = crate::support::kafka::home().unwrap();
     let options = ["-XX:TieredStopAtLevel=1".into(), "-Xmx256m".into()];
-    let mut command = java(&home, &options, "kafka.tools.DumpLogSegments");
+    let mut command = java(&home, &options, "org.apache.kafka.tools.DumpLogSegments");
     command.extend(["--deep-iteration", "--print-data-log", "--files"].map(Into::into));
     command.push(file.into_os_string());
     let output = Command::new(&command[0]).args(&command[1..]).output().unwrap();

@@ -348,9 +348,9 @@ impl Link {
                 continue;
             }
             let frame = reader.bytes().get(at..end).unwrap_or_default();
-            let masked = self.mask(self.path.mask_jobs(&expected, frame)?).await;
+            let mut masked = self.mask(self.path.mask_jobs(&expected, frame)?).await;
             let frame = reader.bytes_mut().get_mut(at..end).unwrap_or_default();
-            let carried = self.path.carry_response(&mut expected, frame, &masked)?;
+            let carried = self.path.carry_response(&mut expected, frame, &mut masked)?;
             self.path.answered(expected);
             if let Some(pieces) = carried {
                 self.release(reader.bytes().get(run..at)).await?;

@@ -12,9 +12,10 @@ use sluicegate_actors::vocabulary::UnixMillis;
 
 use crate::control::Control;
 use crate::kafka::ErrorCode;
-use crate::kafka::batch::BatchError;
+use crate::kafka::batch::{BatchError, Batches};
 use crate::kafka::edit::Edits;
 use crate::kafka::found::Partition;
+use crate::kafka::wire::index;
 use crate::limits;
 use crate::path::mask::{Invalid, MaskBuffers, Progress, RecordsMask, Screen};
 use crate::path::schemas::Schemas;
@@ -230,6 +231,15 @@ impl Done {
         }
     }
 
+    /// The bytes of the records that are delivered instead of those that came; `None` where those are.
+    fn size(&self) -> Option<usize> {
+        match &self.outcome {
+            Outcome::Kept => None,
+            Outcome::Rewritten(records) => Some(records.len()),
+            Outcome::Unreadable(_) | Outcome::Invalid(_) => Some(0),
+        }
+    }
+
     /// Puts the outcome into a response of what is read.
     pub fn apply(&self, partition: &Partition, edits: &mut Edits) {
         match &self.outcome {
@@ -243,6 +253,38 @@ impl Done {
             }
         }
     }
+}
+
+/// Leaves batches out at the end of masked records, so that all records of a response together are no more than `bytes_max`: what
+/// they were before they were masked. The first batch of the first partition that has any stays, however large it has become,
+/// or nobody could ever read it.
+pub fn fit(masked: &mut [Done], partitions: &[Partition], bytes_max: usize) {
+    let came: usize = partitions.iter().map(records_size).sum();
+    let was = |done: &Done| partitions.get(done.partition).map_or(0, records_size);
+    let mut size = masked.iter().fold(came, |size, done| {
+        size.saturating_sub(was(done)).saturating_add(done.size().unwrap_or_else(|| was(done)))
+    });
+    let first = partitions.iter().position(|partition| records_size(partition) > 0);
+    for done in masked.iter_mut().rev() {
+        let keeps = usize::from(Some(done.partition) == first);
+        let Outcome::Rewritten(records) = &mut done.outcome else { continue };
+        let mut ends = Vec::new();
+        let mut end = 0_usize;
+        for batch in Batches::new(records).map_while(Result::ok) {
+            end = end.saturating_add(batch.bytes.len());
+            ends.push(end);
+        }
+        while size > bytes_max && ends.len() > keeps {
+            ends.pop();
+            let left = ends.last().copied().unwrap_or(0);
+            size = size.saturating_sub(records.len().saturating_sub(left));
+            records.truncate(left);
+        }
+    }
+}
+
+fn records_size(partition: &Partition) -> usize {
+    index(partition.records.end.saturating_sub(partition.records.start))
 }
 
 /// One piece as it is, several copied together.

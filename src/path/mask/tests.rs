@@ -338,3 +338,46 @@ rules:
         assert_eq!(parts_of(&masked), (key, expected, expected_headers), "{told}");
     }
 }
+
+#[test]
+fn what_outgrows_the_bound_of_a_fetch_ends_earlier() {
+    use crate::kafka::found::Partition;
+    use crate::path::masking::{Done, Outcome, fit};
+    let one = batch(0, Codec::None, &[Some(CARD_MASKED)]);
+    let partition = |size: usize| {
+        let mut partition = Partition::default();
+        partition.records.start = 100;
+        partition.records.end = 100 + u32::try_from(size).unwrap();
+        partition
+    };
+    let done = |partition: usize, batches: usize| Done {
+        partition,
+        outcome: Outcome::Rewritten(one.repeat(batches).into()),
+        masked: Vec::new(),
+        withheld: 0,
+    };
+    // What came, what it became, in batches; the bound, in bytes; what is left, in batches.
+    let size = one.len();
+    let rows: [(&[usize], &[usize], usize, &[usize]); 6] = [
+        (&[3 * size - 9], &[3], 3 * size, &[3]),
+        (&[3 * size - 9], &[3], 3 * size - 1, &[2]),
+        (&[size - 9], &[1], size - 9, &[1]),
+        (&[size, size - 9], &[1, 1], 2 * size - 1, &[1, 0]),
+        (&[2 * size - 9, 3 * size - 9], &[2, 3], size, &[1, 0]),
+        (&[0, size - 9, size - 9], &[0, 1, 2], size, &[0, 1, 0]),
+    ];
+    for (came, became, bound, left) in rows {
+        let partitions: Vec<Partition> = came.iter().map(|size| partition(*size)).collect();
+        let mut masked: Vec<Done> =
+            became.iter().enumerate().map(|(place, batches)| done(place, *batches)).collect();
+        fit(&mut masked, &partitions, bound);
+        let sizes: Vec<usize> = masked.iter().map(|done| done.delivers(&[]).len()).collect();
+        let left: Vec<usize> = left.iter().map(|batches| batches * size).collect();
+        assert_eq!(sizes, left, "{came:?} became {became:?} within {bound}");
+    }
+    // What was not masked stays, whatever else does.
+    let kept = Done { outcome: Outcome::Kept, ..done(0, 0) };
+    let mut masked = [kept, done(1, 1)];
+    fit(&mut masked, &[partition(2 * size), partition(size - 9)], 2 * size);
+    assert!(matches!(masked[0].outcome, Outcome::Kept) && masked[1].delivers(&[]).is_empty());
+}

@@ -224,8 +224,9 @@ impl<'w> Walk<'w> {
     fn skip(&mut self) -> Result<bool, Unreadable> {
         let depth = self.sheet.stack.len();
         let mut bounds = Bounds { depth, tokens_left: self.tokens_left };
-        self.rest = after_value(self.rest, &mut bounds)?;
+        let after = after_value(self.rest, &mut bounds);
         self.tokens_left = bounds.tokens_left;
+        self.rest = after?;
         Ok(true)
     }
 

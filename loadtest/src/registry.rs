@@ -259,9 +259,11 @@ async fn look_up(
         return error(StatusCode::NOT_FOUND, 40_403, "Schema not found");
     };
     let mut answer = contents.schema(id).unwrap_or_default();
-    answer["subject"] = json!(subject);
-    answer["id"] = json!(id);
-    answer["version"] = json!(version + 1);
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert("subject".to_owned(), json!(subject));
+        fields.insert("id".to_owned(), json!(id));
+        fields.insert("version".to_owned(), json!(version + 1));
+    }
     Json(answer).into_response()
 }
 

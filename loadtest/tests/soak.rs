@@ -335,10 +335,8 @@ fn dump(segment: &[u8], batch_count: usize, records_at_least: usize) {
     assert!(!text.contains(CARD) && text.contains(STARRED), "{}", told());
 }
 
-#[test]
-fn random_batches_come_through_whole() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seconds = number("SLUICEGATE_SOAK_SECONDS").unwrap_or(15);
+/// A gateway whose topics `soak…` have cards, and whose buffers are poisoned: a byte of one that held something else shows.
+fn setup() -> Setup {
     let policy = r#"
 @id("use") permit (principal, action in [Action::"Read", Action::"Write", Action::"Describe"], resource);
 @id("idempotent") permit (principal, action == Action::"IdempotentWrite", resource);
@@ -348,14 +346,74 @@ fn random_batches_come_through_whole() {
 rules:
   - { topics: [\"soak*\"], fields: { card.number: pci }, detect: { pci: [payment-card] } }
 ";
-    let setup = Setup {
+    Setup {
         policy: policy.to_owned(),
         masks: masks.to_owned(),
-        // A byte of a buffer that held something else would show.
         more: "diagnostics: { poison.buffers: true }\n".to_owned(),
         ..Setup::default()
+    }
+}
+
+#[test]
+fn compacted_batches_keep_their_gaps() {
+    let Some(front) = Front::start(setup()) else { return };
+    let topic = unique("soak-compacted");
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "200"),
+        ("min.cleanable.dirty.ratio", "0.001"),
+    ];
+    front.kafka.create_topic_with(&topic, 1, &configs);
+    let producer = Family::Java
+        .producer(&front.access(&ALICE), &[("compression.type", "zstd"), ("linger.ms", "100")]);
+    let sent: Vec<Record> = (0..200)
+        .map(|number| Record {
+            key: Some(format!("key {}", if number % 3 == 0 { number } else { 1 }).into_bytes()),
+            ..Record::of(format!(r#"{{"id":{number},"card":{{"number":"{CARD}"}}}}"#))
+        })
+        .collect();
+    assert!(producer.send(&topic, &sent).iter().all(Result::is_ok));
+    // A segment is compacted once another has begun; nobody tells when that is done.
+    let deadline = Instant::now() + PATIENCE;
+    let consumed = |person: &Person, family: Family, count: usize| {
+        let consumer = family.consumer(&front.access(person), &[("check.crcs", "true")]);
+        consumer.assign(&topic, 0);
+        consumer.poll(count, PATIENCE / 12).records
     };
-    let Some(front) = Front::start(setup) else { return };
+    let has_gaps = || {
+        let records = whole(&mut front.kafka.connect(), &topic);
+        let counted = |batch: &[u8]| i32::from_be_bytes(batch[57..61].try_into().unwrap());
+        let last_delta = |batch: &[u8]| i32::from_be_bytes(batch[23..27].try_into().unwrap());
+        let batches = batches(&records);
+        batches.iter().any(|batch| counted(batch) > 1 && last_delta(batch) + 1 > counted(batch))
+    };
+    while !has_gaps() {
+        assert!(Instant::now() < deadline, "Kafka does not compact");
+        producer.send(&topic, &[Record { key: Some(b"more".to_vec()), ..Record::of("{}") }]);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let end = end_of(&mut front.kafka.connect(), &topic);
+    for family in FAMILIES {
+        let records = consumed(&ANALYST, family, usize::try_from(end).unwrap());
+        let of_first: Vec<&Record> =
+            records.iter().filter(|record| record.offset < Some(200)).collect();
+        assert!((60..200).contains(&of_first.len()), "{family:?}: {}", of_first.len());
+        for record in of_first {
+            let number = record.offset.unwrap();
+            assert!(number % 3 == 0 || number == 199, "{number} was compacted away");
+            let expected = format!(r#"{{"id":{number},"card":{{"number":"{STARRED}"}}}}"#);
+            assert_eq!(record.text(), expected, "{family:?}");
+        }
+    }
+    let masked = whole(&mut front.connect_as(&ANALYST), &topic);
+    dump(&masked, batches(&masked).len(), 60);
+}
+
+#[test]
+fn random_batches_come_through_whole() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seconds = number("SLUICEGATE_SOAK_SECONDS").unwrap_or(15);
+    let Some(front) = Front::start(setup()) else { return };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let now = i64::try_from(now.as_millis()).unwrap();
     let began = Instant::now();

@@ -267,8 +267,10 @@ fn full(value: &[u8], key: &[u8], headers: &[(&str, &[u8])]) -> NewRecord {
     }
 }
 
-/// The parts of the only record of the only batch.
-fn parts_of(masked: &MaskedRecords) -> (Option<Vec<u8>>, Option<Vec<u8>>, Vec<Option<Vec<u8>>>) {
+type Nullable = Option<Vec<u8>>;
+
+/// The parts of the only record of the only batch: key, value, values of headers.
+fn parts_of(masked: &MaskedRecords) -> (Nullable, Nullable, Vec<Nullable>) {
     let records = masked.pieces.concat();
     let batch = Batches::new(&records).next().unwrap().unwrap();
     let (start, end) = record::frame(batch.payload()).unwrap().unwrap();
@@ -307,7 +309,7 @@ rules:
     let named = |id: u8, rest: &[u8]| [&[0, 0, 0, 0, id], rest].concat();
     let by_guid = [&[1], &guid[..]].concat();
     let withheld = || Some(WITHHELD.to_vec());
-    type Row<'r> = (Vec<u8>, Vec<(&'r str, &'r [u8])>, Option<Vec<u8>>, Vec<Option<Vec<u8>>>);
+    type Row<'r> = (Vec<u8>, Vec<(&'r str, &'r [u8])>, Nullable, Vec<Nullable>);
     let (clear, starred) = (b"\x1012345678".as_slice(), b"\x10****5678".as_slice());
     let rows: [Row<'_>; 8] = [
         (named(7, clear), vec![], Some(named(7, starred)), vec![]),
@@ -358,7 +360,8 @@ fn what_outgrows_the_bound_of_a_fetch_ends_earlier() {
     };
     // What came, what it became, in batches; the bound, in bytes; what is left, in batches.
     let size = one.len();
-    let rows: [(&[usize], &[usize], usize, &[usize]); 6] = [
+    type Row<'r> = (&'r [usize], &'r [usize], usize, &'r [usize]);
+    let rows: [Row<'_>; 6] = [
         (&[3 * size - 9], &[3], 3 * size, &[3]),
         (&[3 * size - 9], &[3], 3 * size - 1, &[2]),
         (&[size - 9], &[1], size - 9, &[1]),

@@ -182,16 +182,16 @@ impl LongBlock {
             return if fits { Ok(()) } else { Err(BROKEN) };
         };
         let from = plain.len().checked_sub(offset).filter(|from| *from >= self.start && offset > 0);
-        let mut from = from.ok_or(BROKEN)?;
+        let from = from.ok_or(BROKEN)?;
         let copy_end = plain.len().saturating_add(count);
         if copy_end > self.end {
             return Err(BROKEN);
         }
-        // What is copied may reach into what it makes.
+        // What is copied may reach into what it makes: the stretch from there repeats, twice as long each time.
         while plain.len() < copy_end {
-            let some = offset.min(copy_end.saturating_sub(plain.len()));
+            let there = plain.len().saturating_sub(from);
+            let some = there.min(copy_end.saturating_sub(plain.len()));
             plain.extend_from_within(from..from.saturating_add(some));
-            from = from.saturating_add(some);
         }
         Ok(())
     }

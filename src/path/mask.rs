@@ -282,6 +282,9 @@ struct ScreenEdit<'s> {
 impl Edit for ScreenEdit<'_> {
     fn begin(&mut self, index: u32, record: &Record<'_>) {
         self.index = index;
+        // Of another record, or of another topic: buffers are used again.
+        self.heads.key.clear();
+        self.heads.value.clear();
         let Reading { values, keys, .. } = self.screen.reading;
         if values.have_schemas() || keys.have_schemas() {
             self.heads.take(record);
@@ -418,8 +421,6 @@ fn push_invalid(invalid: &mut Vec<Invalid>, index: u32, reason: String) {
 impl Heads {
     /// Takes those of a record.
     fn take(&mut self, record: &Record<'_>) {
-        self.key.clear();
-        self.value.clear();
         for header in record.headers().flatten() {
             let head = match header.name {
                 name if name == KEY_HEADER.as_bytes() => &mut self.key,

@@ -328,17 +328,27 @@ rules:
         (clear.to_vec(), vec![(VALUE_HEADER, &guid)], withheld(), vec![]),
         (named(7, clear), vec![(VALUE_HEADER, &by_guid)], withheld(), vec![]),
     ];
+    let mut buffers = MaskBuffers::new();
     for (value, headers, expected, expected_headers) in rows {
         let records = [full(&value, &named(7, clear), &headers)];
         let batch = NewBatch::default().write(&records, &mut Codecs::new()).unwrap();
         let mut schemas = Schemas::with(found.clone());
         let mut mask = RecordsMask::new(batch);
-        let step = mask.step(&screen, &mut MaskBuffers::new(), &mut schemas).unwrap();
+        let step = mask.step(&screen, &mut buffers, &mut schemas).unwrap();
         let Progress::Done(masked) = step else { panic!("one turn is enough") };
         let told = format!("{} {headers:?}", value.escape_ascii());
         let key = Some(named(7, starred));
         assert_eq!(parts_of(&masked), (key, expected, expected_headers), "{told}");
     }
+    // The same header on a topic without schemas, by the same buffers: it is masked as any other.
+    let named_so = |value: &[u8]| full(b"{}", b"key", &[(VALUE_HEADER, value)]);
+    let records = [full(clear, &named(7, clear), &[(VALUE_HEADER, &by_guid)])];
+    let first = NewBatch::default().write(&records, &mut Codecs::new()).unwrap();
+    let mut schemas = Schemas::with(found);
+    RecordsMask::new(first).step(&screen, &mut buffers, &mut schemas).unwrap();
+    let second = NewBatch::default().write(&[named_so(b"4@b.example.com")], &mut Codecs::new());
+    let masked = mask_records(second.unwrap(), &plan(), &mut buffers).unwrap();
+    assert_eq!(parts_of(&masked).2, [Some(b"[masked]".to_vec())]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 # The commands of the README. All of them build in one profile, because RocksDB's C++ is compiled once per profile.
 
-.PHONY: help setup demo test guard fuzz bench lint
+.PHONY: help setup demo test guard fuzz soak bench lint
 .DEFAULT_GOAL := help
 
 SHELL := /bin/bash
@@ -26,6 +26,11 @@ guard: setup ## fails where the gateway has become grossly slower than the bare 
 
 fuzz: setup ## any bytes against what must hold of them, SECONDS_PER_TARGET each, and a planted fault that must be found
 	@scripts/fuzz.sh
+
+soak: setup ## random batches through real Kafka and the masker, ten minutes of them; SLUICEGATE_SEED repeats a round
+	@$(environment) cargo build --release --workspace --all-targets
+	@$(environment) SLUICEGATE_SOAK_SECONDS=$${SLUICEGATE_SOAK_SECONDS:-600} \
+		cargo test --release --workspace --test end_to_end soak:: -- --nocapture
 
 bench: setup ## criterion, one bench per step of the path, then the gateway beside the bare relay
 	@$(environment) cargo build --release --workspace

@@ -12,6 +12,8 @@ use glommio::timer::sleep;
 use secrecy::SecretString;
 use sluicegate_actors::approval::ticket::ApprovalRequest;
 use sluicegate_actors::auth::token::TokenError;
+use sluicegate_actors::masking::registry::{Fetched, Registry};
+use sluicegate_actors::masking::schema::frame::SchemaId;
 use sluicegate_actors::runtime;
 use sluicegate_actors::session::{OpenError, OpenSession, SessionLease, Subscriber};
 use sluicegate_actors::vocabulary::{ConnectionId, Identity};
@@ -75,11 +77,13 @@ enum Kind {
     Login,
     /// Tickets: who holds many of them keeps nobody from logging in.
     Approval,
+    /// Schemas of records.
+    Schema,
 }
 
 thread_local! {
     /// Questions of this shard that wait, by kind.
-    static WAITING: [Cell<usize>; 2] = const { [Cell::new(0), Cell::new(0)] };
+    static WAITING: [Cell<usize>; 3] = const { [Cell::new(0), Cell::new(0), Cell::new(0)] };
 }
 
 /// A permit to ask; dropping it gives it back.
@@ -164,6 +168,27 @@ impl Control {
         text
     }
 
+    /// Asks the registry for schemas, for all at once.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`] where nobody is asked, or there is no answer in time.
+    pub async fn schemas(
+        &self,
+        registry: Arc<Registry>,
+        ids: Vec<SchemaId>,
+    ) -> Result<Vec<Fetched>, AskError> {
+        let permit = Permit::take(Kind::Schema)?;
+        let (answer, answered) = oneshot::channel();
+        self.handle.spawn(async move {
+            // Whoever asked may have gone.
+            answer.send(registry.fetch_all(ids).await).ok();
+        });
+        let answers = in_time(answered).await?;
+        drop(permit);
+        Ok(answers)
+    }
+
     /// The first address of a host.
     ///
     /// # Errors
@@ -217,14 +242,16 @@ impl Drop for Permit {
 impl Kind {
     /// How many may wait, and how many do.
     fn limit(self) -> (usize, usize) {
-        WAITING.with(|[logins, approvals]| match self {
+        WAITING.with(|[logins, approvals, schemas]| match self {
+            Self::Schema => (limits::SCHEMA_ASKS_IN_FLIGHT_MAX, schemas.get()),
             Self::Login => (limits::ASKS_IN_FLIGHT_MAX, logins.get()),
             Self::Approval => (limits::APPROVAL_ASKS_IN_FLIGHT_MAX, approvals.get()),
         })
     }
 
     fn set(self, waiting: usize) {
-        WAITING.with(|[logins, approvals]| match self {
+        WAITING.with(|[logins, approvals, schemas]| match self {
+            Self::Schema => schemas.set(waiting),
             Self::Login => logins.set(waiting),
             Self::Approval => approvals.set(waiting),
         });

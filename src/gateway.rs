@@ -17,6 +17,7 @@ use sluicegate_actors::auth::source::{KeySource, PlainHttp};
 
 use rustix::process::Signal;
 use rustls::ServerConfig;
+use sluicegate_actors::masking::registry::Registry;
 use sluicegate_actors::masking::rules::{Rules, RulesFile};
 use sluicegate_actors::policy::{Policies, PoliciesError};
 use sluicegate_actors::recorder::control::ControlLog;
@@ -153,7 +154,8 @@ impl Gateway {
             tasks.push(task);
         }
         let shutdown_timeout = config.shutdown_timeout;
-        let shared = Arc::new(Shared::new(config, views, tls, control));
+        let registry = registry(&config)?;
+        let shared = Arc::new(Shared::new(config, views, tls, control, registry));
         let (inboxes, shards) = start_shards(&shared, logs, tasks)?;
         let control = Actors(control_plane);
         let store = StoreThread::start(store, damaged).map_err(StartError::Thread)?;
@@ -239,8 +241,9 @@ fn start_shards(
         let shared = Arc::clone(shared);
         let leader = first.take();
         let core = index;
-        let builder =
-            LocalExecutorBuilder::new(Placement::Fixed(core)).name(&format!("shard-{index}"));
+        let builder = LocalExecutorBuilder::new(Placement::Fixed(core))
+            .preempt_timer(limits::SOCKETS_UNSEEN_MAX)
+            .name(&format!("shard-{index}"));
         let shard = builder.spawn(move || async move {
             let _fuse = Fuse;
             let shard = Shard::new(index, Arc::clone(&shared), RecordLog::new(log));
@@ -461,9 +464,23 @@ pub fn mask_rules(config: &Config) -> Result<Option<Rules>, StartError> {
     }
     let files: Vec<RulesFile<'_>> =
         texts.iter().map(|(name, text)| RulesFile { name, text }).collect();
-    Rules::compile(&files, &masking.keys)
-        .map(Some)
-        .map_err(|error| StartError::Masks(error.to_string()))
+    let rules = Rules::compile(&files, &masking.keys)
+        .map_err(|error| StartError::Masks(error.to_string()))?;
+    if let Some(place) = rules.registry_place().filter(|_| masking.registry.is_none()) {
+        return Err(StartError::Masks(format!(
+            "{place}: the rule needs schemas, and no registry is configured: say `masking.registry.url`"
+        )));
+    }
+    Ok(Some(rules))
+}
+
+/// The client of the schema registry, where one is configured.
+fn registry(config: &Config) -> Result<Option<Arc<Registry>>, StartError> {
+    let registry = config.masking.as_ref().and_then(|masking| masking.registry.clone());
+    let registry = registry.map(Registry::new).transpose();
+    registry
+        .map(|registry| registry.map(Arc::new))
+        .map_err(|error| StartError::Masks(format!("masking.registry: {error}")))
 }
 
 fn issuer_configuration(name: &str, issuer: &Issuer) -> Result<IssuerConfiguration, StartError> {

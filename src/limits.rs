@@ -166,6 +166,17 @@ pub const HOLD_QUESTIONS_MAX: usize = 16;
 /// Resources of one question: with Kafka's longest names they stay below the 8 KiB of a ticket, which people must read.
 pub const HOLD_RESOURCES_MAX: usize = 24;
 
+/// Schemas that the records of one frame may make the gateway ask for, and those that it keeps at hand meanwhile; values of
+/// further ones are withheld. A guess: a topic has a few.
+pub const SCHEMAS_PER_FRAME_MAX: usize = 64;
+
+/// How long the records of one frame wait for schemas, together; values of further ones are withheld. The last look-up may
+/// begin just before, so a frame waits for at most this and one [`ASK_MS_MAX`].
+pub const SCHEMAS_WAIT: Duration = Duration::from_secs(5);
+
+/// Frames of one shard that wait for schemas; values in further ones are withheld where theirs are not known.
+pub const SCHEMA_ASKS_IN_FLIGHT_MAX: usize = 256;
+
 /// Held requests of one shard that wait for the approval desk; further ones get no ticket, and are held all the same.
 pub const APPROVAL_ASKS_IN_FLIGHT_MAX: usize = 64;
 
@@ -182,8 +193,13 @@ pub const HELD_SEQUENCES_MAX: usize = 16_384;
 /// Plans (what is masked and recorded) that one connection keeps, one per topic; then it starts anew.
 pub const TOPIC_PLANS_MAX: usize = 1_024;
 
-/// Sets of mask buffers that one shard keeps for reuse, each up to a few MiB.
-pub const MASK_BUFFERS_MAX: usize = 4;
+/// For how long a shard's tasks run before it looks at its sockets again, if they do not all wait before. Whoever masks yields
+/// after each turn (some hundred µs); with glommio's 100 ms, a request beside a storm of bombs waited for 1.7 s, measured.
+pub const SOCKETS_UNSEEN_MAX: Duration = Duration::from_millis(2);
+
+/// Partitions that one shard masks at a time, each with buffers of its own, which are kept for the next; others wait. With a
+/// batch's budget of 32 MiB that is 128 MiB of decompressed bytes (`faults.md` F18).
+pub const MASK_BUFFERS_MAX: u64 = 4;
 
 /// A response that is larger is forwarded while it arrives, where it may be.
 pub const STREAM_BYTES_MIN: usize = READ_BYTES;

@@ -13,6 +13,7 @@ use futures_lite::StreamExt;
 use glommio::net::AcceptedTcpStream;
 use glommio::timer::sleep;
 use rustls::ServerConfig;
+use sluicegate_actors::masking::registry::Registry;
 use sluicegate_actors::vocabulary::ConnectionId;
 
 use crate::admission::Place;
@@ -23,7 +24,7 @@ use crate::control::Control;
 use crate::life::Life;
 use crate::path::Work;
 use crate::path::asked::Asked;
-use crate::path::mask::MaskBuffers;
+use crate::path::masking::MaskPool;
 use crate::path::patterns::Subscriptions;
 use crate::path::producers::ProducerIds;
 use crate::path::reach::Reach;
@@ -46,6 +47,8 @@ pub struct Shared {
     pub loads: Vec<Load>,
     /// The door to the actors.
     pub control: Control,
+    /// Where schemas of records come from, where a registry is configured.
+    pub registry: Option<Arc<Registry>>,
     /// Whose producer ids are.
     pub producers: ProducerIds,
     /// What members that subscribe by regular expression said.
@@ -128,8 +131,8 @@ pub struct Shard {
     pub asked: RefCell<Vec<Asked>>,
     /// What streams that have ended left for the next.
     pub streams: RefCell<Vec<Scratch>>,
-    /// Mask buffers that nobody uses now.
-    pub mask_buffers: RefCell<Vec<MaskBuffers>>,
+    /// What partitions are masked with.
+    pub masks: MaskPool,
     connections: RefCell<BTreeMap<ConnectionId, Rc<Life>>>,
     draining: Cell<bool>,
 }
@@ -142,6 +145,7 @@ impl Shared {
         clusters: BTreeMap<String, Arc<ClusterView>>,
         tls: Vec<Option<Arc<ServerConfig>>>,
         control: Control,
+        registry: Option<Arc<Registry>>,
     ) -> Self {
         let loads = (0..config.shards).map(|_| Load::default()).collect();
         Self {
@@ -150,6 +154,7 @@ impl Shared {
             tls,
             loads,
             control,
+            registry,
             producers: ProducerIds::default(),
             subscriptions: Subscriptions::default(),
             next_connection: AtomicU64::new(1),
@@ -208,7 +213,7 @@ impl Shard {
             work: RefCell::default(),
             asked: RefCell::default(),
             streams: RefCell::default(),
-            mask_buffers: RefCell::default(),
+            masks: MaskPool::default(),
             connections: RefCell::default(),
             draining: Cell::new(false),
         })

@@ -3,8 +3,11 @@
 
 use std::hint::black_box;
 
+use aho_corasick::AhoCorasick;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use secrecy::SecretSlice;
+use simd_json::prelude::*;
+use sluicegate_actors::masking::detect::DETECTORS;
 use sluicegate_actors::masking::{Direction, Keys, MaskPlan, Masked, RulesFile, Scratch, compile};
 
 const LABELS: &str = "
@@ -23,7 +26,11 @@ rules:
 ";
 
 fn plan(topic: &str) -> MaskPlan {
-    let files = [RulesFile { name: "bench.yaml", text: LABELS }];
+    plan_of(LABELS, topic)
+}
+
+fn plan_of(rules: &str, topic: &str) -> MaskPlan {
+    let files = [RulesFile { name: "bench.yaml", text: rules }];
     Keys::new(vec![("bench".to_owned(), SecretSlice::from(vec![7; 32]))])
         .ok()
         .and_then(|keys| compile(&files, &keys).ok())
@@ -79,6 +86,54 @@ fn masks(criterion: &mut Criterion) {
             simd_json::to_borrowed_value_with_buffers(black_box(&mut copy), &mut buffers).is_ok()
         });
     });
+    group.bench_function("floor: serde_json, there and back", |bencher| {
+        bencher.iter(|| {
+            let mut value: serde_json::Value =
+                serde_json::from_slice(black_box(&document)).unwrap_or_default();
+            for (object, field) in FIELDS {
+                if let Some(field) = value.get_mut(object).and_then(|it| it.get_mut(field)) {
+                    *field = serde_json::Value::from("[masked]");
+                }
+            }
+            serde_json::to_vec(&value).map(|bytes| bytes.len()).unwrap_or_default()
+        });
+    });
+    group.bench_function("floor: simd-json, there and back", |bencher| {
+        bencher.iter(|| {
+            copy.clone_from(&document);
+            let read =
+                simd_json::to_borrowed_value_with_buffers(black_box(&mut copy), &mut buffers);
+            let Ok(mut value) = read else { std::process::abort() };
+            for (object, field) in FIELDS {
+                if let Some(field) = value.get_mut(object).and_then(|it| it.get_mut(field)) {
+                    *field = simd_json::BorrowedValue::from("[masked]");
+                }
+            }
+            value.encode().len()
+        });
+    });
+    group.finish();
+}
+
+/// What each detector costs alone, over a document in which it finds nothing, and what it costs where its clue is there: an
+/// address, a number of a card.
+fn detectors(criterion: &mut Criterion) {
+    let (without, with) = (document(false), document(true));
+    let mut group = criterion.benchmark_group("detectors");
+    group.throughput(Throughput::Bytes(u64::try_from(with.len()).unwrap_or(0)));
+    let mut scratch = Scratch::new();
+    for detector in DETECTORS {
+        let name = detector.name;
+        let rules = format!(
+            "labels: {{ all: {{ method: redact }} }}\nrules:\n  - {{ topics: [t], detect: {{ all: [{name}] }} }}"
+        );
+        let plan = plan_of(&rules, "t");
+        for (which, document) in [("no clue", &without), ("clues", &with)] {
+            group.bench_function(format!("{name}, {which}"), |bencher| {
+                bencher.iter(|| plan.mask_value(black_box(document), &mut scratch) == Masked::Null);
+            });
+        }
+    }
     group.finish();
 }
 
@@ -91,11 +146,22 @@ fn passes(criterion: &mut Criterion) {
     group.bench_function("three fields", |bencher| {
         bencher.iter(|| plan.mask_value(black_box(&document), &mut scratch) == Masked::Unchanged);
     });
+    group.bench_function("floor: memchr finds no backslash", |bencher| {
+        bencher.iter(|| memchr::memchr(b'\\', black_box(&document)).is_none());
+    });
+    let keys = AhoCorasick::new(["number", "email", "name"]);
+    let keys = keys.unwrap_or_else(|_| std::process::abort());
+    group.bench_function("floor: aho-corasick finds no key", |bencher| {
+        bencher.iter(|| keys.find(black_box(&document)).is_none());
+    });
     group.bench_function("floor: UTF-8 is checked", |bencher| {
         bencher.iter(|| std::str::from_utf8(black_box(&document)).is_ok());
     });
     group.finish();
 }
 
-criterion_group!(benches, masks, passes);
+/// The fields of the plan, one by one.
+const FIELDS: [(&str, &str); 3] = [("card", "number"), ("customer", "email"), ("customer", "name")];
+
+criterion_group!(benches, masks, passes, detectors);
 criterion_main!(benches);

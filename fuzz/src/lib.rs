@@ -5,6 +5,7 @@
 //! input   seed u32 │ request frame without its size                        (request)
 //!         seed u32 │ key i16 │ version i16 │ response frame without it     (response)
 //!         seed u32 │ records of one partition                              (batch)
+//!         seed u32 │ a record's value                                      (value)
 //!         seed u32 │ SASL token, or a request of a login without its size  (sasl, canary)
 //! ```
 //!
@@ -25,6 +26,7 @@ mod request;
 mod response;
 mod sasl;
 pub mod seeds;
+mod value;
 mod world;
 
 pub use batch::batch;
@@ -32,10 +34,16 @@ pub use canary::canary;
 pub use request::request;
 pub use response::response;
 pub use sasl::sasl;
+pub use value::value;
 
 /// A function that panics where something does not hold of an input.
 pub type Target = fn(&[u8]);
 
 /// The targets by name, but for [`canary()`], which must fail.
-pub const TARGETS: [(&str, Target); 4] =
-    [("request", request), ("response", response), ("batch", batch), ("sasl", sasl)];
+pub const TARGETS: [(&str, Target); 5] = [
+    ("request", request),
+    ("response", response),
+    ("batch", batch),
+    ("value", value),
+    ("sasl", sasl),
+];

@@ -107,6 +107,11 @@ fn responses() {
 }
 
 #[test]
+fn values() {
+    run_corpus("value");
+}
+
+#[test]
 fn batches() {
     run_corpus("batch");
 }

@@ -38,6 +38,8 @@ pub struct Setup {
     pub policy: String,
     /// The mask rules, as YAML; empty for none.
     pub masks: String,
+    /// The URL of a schema registry, where the rules need one.
+    pub registry: Option<String>,
     /// `delivered` or `none`.
     pub payload: &'static str,
     /// More lines for the configuration, at its top level.
@@ -89,6 +91,9 @@ admin:
             text.push_str(
                 "masking:\n  keys: {test: \"${file:masking.key}\"}\n  files: [masks.yaml]\n",
             );
+            if let Some(url) = &self.registry {
+                writeln!(text, "  registry: {{url: \"{url}\", request.timeout.ms: 2000}}")?;
+            }
         }
         text.push_str(&self.more);
         Ok(text)

@@ -100,7 +100,8 @@ group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 num.network.threads=2
 num.io.threads=4
-log.cleaner.enable=false
+log.cleaner.backoff.ms=500
+log.cleaner.dedupe.buffer.size=4194304
 ";
 
 const PROPERTIES_FILE: &str = "server.properties";

@@ -22,6 +22,7 @@ pub mod idle;
 pub mod kafka;
 pub mod plan;
 pub mod process;
+pub mod registry;
 pub mod relay;
 pub mod report;
 pub mod requests;

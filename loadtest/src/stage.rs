@@ -163,6 +163,7 @@ impl Gateway {
             shards: plan.shards,
             policy: permit_without_unmask(),
             masks: plan.masks.to_owned(),
+            registry: None,
             payload: plan.payload,
             more: String::new(),
         };

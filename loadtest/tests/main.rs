@@ -43,6 +43,8 @@ mod record;
 mod refuse;
 mod revoke;
 mod rough;
+mod schemas;
 mod screen;
 mod share;
 mod slow;
+mod soak;

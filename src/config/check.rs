@@ -7,17 +7,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use secrecy::{SecretSlice, SecretString};
+use sluicegate_actors::auth::source::PlainHttp;
 use sluicegate_actors::masking::Keys;
+use sluicegate_actors::masking::registry::{Credentials, Registry, RegistryConfig};
 use sluicegate_actors::recorder::RecordLevel;
 
 use super::load::{BadValue, files, interpolate};
 use super::raw::{
-    RawConfig, RawCredential, RawIssuer, RawListener, RawMasking, RawPorts, RawRecording, RawShards,
+    RawConfig, RawCredential, RawIssuer, RawListener, RawMasking, RawPorts, RawRecording,
+    RawRegistry, RawShards,
 };
 use super::{
     BrokerLogin, BrokerPorts, Cluster, Config, ConnectionLimits, Credential, Diagnostics, HostPort,
     Issuer, Jwks, Listener, Masking, Mechanism, RecordSync, Recording, TlsFiles,
 };
+use crate::limits;
 
 /// Algorithms that an issuer may list: never a symmetric one, never `none`.
 const ALGORITHMS: &[&str] =
@@ -324,7 +328,44 @@ fn checked_masking(raw: &RawMasking, base: &Path) -> Result<Masking, BadValue> {
         keys.push((id.clone(), SecretSlice::from(key.into_bytes())));
     }
     let keys = Keys::new(keys).map_err(|error| BadValue::new("masking.keys", error.to_string()))?;
-    Ok(Masking { keys, files: files("masking.files", &raw.files, base)? })
+    let registry = raw.registry.as_ref().map(|raw| checked_registry(raw, base)).transpose()?;
+    Ok(Masking { keys, files: files("masking.files", &raw.files, base)?, registry })
+}
+
+fn checked_registry(raw: &RawRegistry, base: &Path) -> Result<RegistryConfig, BadValue> {
+    const KEY: &str = "masking.registry";
+    let secret = |name: &str, value: &str| interpolate(&format!("{KEY}.{name}"), value, base);
+    let credentials = match (&raw.basic_auth_user_info, &raw.bearer_auth_token) {
+        (None, None) => Credentials::None,
+        (Some(user), None) => {
+            let user = secret("basic.auth.user.info", user)?;
+            let reason =
+                "write `user:password`; `${env:NAME}` or `${file:PATH}` keep it out of here";
+            let (user, password) = user
+                .split_once(':')
+                .ok_or_else(|| BadValue::new(format!("{KEY}.basic.auth.user.info"), reason))?;
+            Credentials::Basic { user: user.to_owned(), password: password.into() }
+        }
+        (None, Some(token)) => Credentials::Bearer(secret("bearer.auth.token", token)?.into()),
+        (Some(_), Some(_)) => {
+            let reason = "write `basic.auth.user.info` or `bearer.auth.token`, not both";
+            return Err(BadValue::new(KEY, reason));
+        }
+    };
+    let limit_ms = u64::try_from(limits::ASK_MS_MAX.as_millis()).unwrap_or(u64::MAX);
+    if !(1..=limit_ms).contains(&raw.request_timeout_ms) {
+        let reason = format!("{}: write 1 to {limit_ms}", raw.request_timeout_ms);
+        return Err(BadValue::new(format!("{KEY}.request.timeout.ms"), reason));
+    }
+    let config = RegistryConfig {
+        url: raw.url.clone(),
+        credentials,
+        authorities: raw.ssl_ca_location.as_ref().map(|path| base.join(path)),
+        plain_http: PlainHttp::LoopbackOnly,
+        timeout: Duration::from_millis(raw.request_timeout_ms),
+    };
+    Registry::new(config.clone()).map_err(|error| BadValue::new(KEY, error.to_string()))?;
+    Ok(config)
 }
 
 fn checked_recording(raw: &RawRecording) -> Result<Recording, BadValue> {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use sluicegate_actors::masking::Keys;
+use sluicegate_actors::masking::registry::RegistryConfig;
 use sluicegate_actors::recorder::RecordLevel;
 
 pub use load::ConfigError;
@@ -206,6 +207,8 @@ pub struct Masking {
     pub keys: Keys,
     /// Rule files, after globbing.
     pub files: Vec<PathBuf>,
+    /// Where schemas of records are, where rules need them.
+    pub registry: Option<RegistryConfig>,
 }
 
 /// What is recorded.

@@ -121,6 +121,21 @@ pub(super) struct RawMasking {
     #[serde(default)]
     pub(super) keys: BTreeMap<String, String>,
     pub(super) files: Vec<String>,
+    pub(super) registry: Option<RawRegistry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRegistry {
+    pub(super) url: String,
+    #[serde(rename = "basic.auth.user.info")]
+    pub(super) basic_auth_user_info: Option<String>,
+    #[serde(rename = "bearer.auth.token")]
+    pub(super) bearer_auth_token: Option<String>,
+    #[serde(rename = "ssl.ca.location")]
+    pub(super) ssl_ca_location: Option<PathBuf>,
+    #[serde(rename = "request.timeout.ms", default = "default_registry_timeout_ms")]
+    pub(super) request_timeout_ms: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,6 +163,10 @@ pub(super) struct RawDiagnostics {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAdmin {
     pub(super) bind: String,
+}
+
+fn default_registry_timeout_ms() -> u64 {
+    5_000
 }
 
 fn default_shutdown_timeout_ms() -> u64 {

@@ -21,10 +21,11 @@ use crate::login::{Login, Step};
 use crate::path::frame::FrameReader;
 use crate::path::masking::{Done, Job};
 use crate::path::record::Note;
+use crate::path::schemas::Schemas;
 use crate::path::socket::Socket;
 use crate::path::stream::Stream;
 use crate::path::{Attempt, Fate, Path, Pending, Screened};
-use crate::shard::Shard;
+use crate::shard::{Shard, Shared};
 use crate::{clock, limits};
 
 /// A connection that serves: what its two loops share.
@@ -347,9 +348,9 @@ impl Link {
                 continue;
             }
             let frame = reader.bytes().get(at..end).unwrap_or_default();
-            let masked = self.mask(self.path.mask_jobs(&expected, frame)?).await;
+            let mut masked = self.mask(self.path.mask_jobs(&expected, frame)?).await;
             let frame = reader.bytes_mut().get_mut(at..end).unwrap_or_default();
-            let carried = self.path.carry_response(&mut expected, frame, &masked)?;
+            let carried = self.path.carry_response(&mut expected, frame, &mut masked)?;
             self.path.answered(expected);
             if let Some(pieces) = carried {
                 self.release(reader.bytes().get(run..at)).await?;
@@ -383,13 +384,10 @@ impl Link {
         if jobs.is_empty() {
             return masked;
         }
-        let mut buffers = self.shard.mask_buffers.borrow_mut().pop().unwrap_or_default();
+        let Shared { registry, control, .. } = &*self.shard.shared;
+        let mut schemas = Schemas::new(registry.clone());
         for job in jobs {
-            masked.push(job.run(&mut buffers).await);
-        }
-        let mut kept = self.shard.mask_buffers.borrow_mut();
-        if kept.len() < limits::MASK_BUFFERS_MAX {
-            kept.push(buffers);
+            masked.push(job.run(&self.shard.masks, &mut schemas, control).await);
         }
         masked
     }

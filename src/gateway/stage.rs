@@ -62,7 +62,7 @@ impl Stage {
         let (view, _task) = ClusterView::new("main".to_owned(), control.clone());
         view.knows(topics);
         let views = BTreeMap::from([("main".to_owned(), view)]);
-        let shared = Arc::new(Shared::new(config, views, vec![None], control));
+        let shared = Arc::new(Shared::new(config, views, vec![None], control, None));
         let shard = Shard::new(0, shared, RecordLog::new(logs.remove(0)));
         let opened = control_plane.control().sessions.open(OpenSession {
             identity: Identity {

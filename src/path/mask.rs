@@ -9,9 +9,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sluicegate_actors::masking::method::WITHHELD;
-use sluicegate_actors::masking::{Demand, MaskCounts, MaskPlan, Masked, Scratch};
+use sluicegate_actors::masking::schema::frame::{KEY_HEADER, VALUE_HEADER};
+use sluicegate_actors::masking::{
+    Content, Demand, Formats, MaskCounts, MaskPlan, Masked, Reading, Scratch, Unreadable, Written,
+};
 
+use super::schemas::{Lacking, Schemas};
 use crate::kafka::batch::codec::{Codecs, DECOMPRESSED_BYTES_MAX};
+use crate::kafka::batch::record::Record;
 use crate::kafka::batch::rewrite::{BatchRewrite, Edit, Edited, Part, Step};
 use crate::kafka::batch::{BatchError, Batches};
 
@@ -21,6 +26,23 @@ use crate::kafka::batch::{BatchError, Batches};
 pub struct MaskBuffers {
     codecs: Codecs,
     scratch: Scratch,
+    heads: Heads,
+}
+
+/// The headers of one record that may name the schemas of its key and its value.
+#[derive(Debug, Default)]
+struct Heads {
+    key: Head,
+    value: Head,
+}
+
+/// A header that may name a schema: the last of its name.
+#[derive(Debug, Default)]
+struct Head {
+    bytes: Vec<u8>,
+    is_there: bool,
+    /// Whether what it belongs to was read by it.
+    is_read: bool,
 }
 
 /// The records of one partition on their way through a plan, one bounded step at a time.
@@ -33,6 +55,8 @@ pub struct RecordsMask {
     /// Where the unchanged batches begin that are not in a piece yet.
     kept_from: usize,
     rewrite: Option<BatchRewrite>,
+    /// How many records in front of the current batch are not as they must be.
+    invalid_before: usize,
     masked: MaskedRecords,
 }
 
@@ -43,6 +67,8 @@ pub struct Screen {
     pub mask: Option<Arc<MaskPlan>>,
     /// What must be true of their values.
     pub demands: Vec<Arc<Demand>>,
+    /// How they are read.
+    pub reading: Reading,
     /// Whether what cannot be read is refused rather than withheld: nothing of what is written may be lost.
     pub refuses: bool,
 }
@@ -87,11 +113,13 @@ pub struct MaskedRecords {
 pub enum Progress {
     /// There is more to do: let others run, then step again.
     More,
+    /// Schemas are missing: look them up, then step again.
+    Waits,
     /// Deliver these.
     Done(MaskedRecords),
 }
 
-/// Masks records without a pause: for tests, tools, and where no other waits.
+/// Masks records without a pause, and without a schema registry: for tests, tools, and where no other waits.
 ///
 /// # Errors
 /// As [`RecordsMask::step`].
@@ -101,8 +129,9 @@ pub fn mask_records(
     buffers: &mut MaskBuffers,
 ) -> Result<MaskedRecords, BatchError> {
     let mut mask = RecordsMask::new(records);
+    let mut schemas = Schemas::default();
     loop {
-        if let Progress::Done(masked) = mask.step(screen, buffers)? {
+        if let Progress::Done(masked) = mask.step(screen, buffers, &mut schemas)? {
             return Ok(masked);
         }
     }
@@ -121,7 +150,14 @@ impl RecordsMask {
     /// them.
     #[must_use]
     pub fn new(records: Bytes) -> Self {
-        Self { records, at: 0, kept_from: 0, rewrite: None, masked: MaskedRecords::default() }
+        Self {
+            records,
+            at: 0,
+            kept_from: 0,
+            rewrite: None,
+            invalid_before: 0,
+            masked: MaskedRecords::default(),
+        }
     }
 
     /// Does one turn's work: at most [`crate::kafka::batch::rewrite::STEP_BYTES_MAX`] decompressed
@@ -134,11 +170,13 @@ impl RecordsMask {
         &mut self,
         screen: &Screen,
         buffers: &mut MaskBuffers,
+        schemas: &mut Schemas,
     ) -> Result<Progress, BatchError> {
         let mut spent = 0_usize;
         // Small batches share a turn.
         while spent < TURN_BYTES {
-            match self.advance(screen, buffers) {
+            match self.advance(screen, buffers, schemas) {
+                Ok(Advance::Waits) => return Ok(Progress::Waits),
                 Ok(Advance::Paused) => return Ok(Progress::More),
                 Ok(Advance::Batch { bytes_read }) => spent = spent.saturating_add(bytes_read),
                 Ok(Advance::End) => return Ok(Progress::Done(self.finish())),
@@ -156,8 +194,9 @@ impl RecordsMask {
         &mut self,
         screen: &Screen,
         buffers: &mut MaskBuffers,
+        schemas: &mut Schemas,
     ) -> Result<Advance, BatchError> {
-        let MaskBuffers { codecs, scratch } = buffers;
+        let MaskBuffers { codecs, scratch, heads } = buffers;
         let rewrite = match &mut self.rewrite {
             Some(rewrite) => rewrite,
             none => {
@@ -167,15 +206,22 @@ impl RecordsMask {
                 };
                 // Counts of a batch that was given up must not show in this one's.
                 scratch.clear_counts();
+                self.invalid_before = self.masked.invalid.len();
                 none.insert(BatchRewrite::start(codecs, &batch, &rest, DECOMPRESSED_BYTES_MAX)?)
             }
         };
         let invalid = &mut self.masked.invalid;
-        let step = rewrite.step(codecs, &mut ScreenEdit { screen, scratch, invalid, index: 0 })?;
+        let mut edit = ScreenEdit { screen, scratch, schemas, heads, invalid, index: 0 };
+        let step = rewrite.step(codecs, &mut edit)?;
         let end = self.at.saturating_add(rewrite.batch_bytes());
         let bytes_read = rewrite.bytes_read().max(BATCH_COST_BYTES);
         match step {
             Step::More => return Ok(Advance::Paused),
+            _ if schemas.are_missing() => {
+                self.masked.invalid.truncate(self.invalid_before);
+                self.rewrite = None;
+                return Ok(Advance::Waits);
+            }
             Step::Unchanged => {}
             Step::Changed(batch) => {
                 self.keep_to(self.at);
@@ -214,6 +260,8 @@ impl RecordsMask {
 enum Advance {
     /// Within a batch, and its turn is used up.
     Paused,
+    /// To the end of a batch that must be read again, once its schemas are there.
+    Waits,
     /// To the end of a batch.
     Batch { bytes_read: usize },
     /// To the end of the records.
@@ -224,43 +272,190 @@ enum Advance {
 struct ScreenEdit<'s> {
     screen: &'s Screen,
     scratch: &'s mut Scratch,
+    schemas: &'s mut Schemas,
+    heads: &'s mut Heads,
     invalid: &'s mut Vec<Invalid>,
     /// The current record's.
     index: u32,
 }
 
 impl Edit for ScreenEdit<'_> {
-    fn begin(&mut self, index: u32) {
+    fn begin(&mut self, index: u32, record: &Record<'_>) {
         self.index = index;
+        // Of another record, or of another topic: buffers are used again.
+        self.heads.key.clear();
+        self.heads.value.clear();
+        let Reading { values, keys, .. } = self.screen.reading;
+        if values.have_schemas() || keys.have_schemas() {
+            self.heads.take(record);
+        }
     }
 
     fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Edited<'_> {
-        let Self { screen, scratch, invalid, index } = self;
-        let mut refuse = |reason: String| {
-            if invalid.len() < INVALID_MAX {
-                invalid.push(Invalid { index: *index, reason });
+        match part {
+            Part::Key | Part::Value => self.edit_body(part, bytes),
+            Part::HeaderName => {
+                if self.heads.read_by(bytes).is_some() {
+                    return Edited::Kept;
+                }
+                let Some(plan) = self.screen.mask.as_deref() else { return Edited::Kept };
+                let masked = plan.mask_header_name(bytes, self.scratch);
+                edited(masked, part, self.screen, || refused(self.invalid, self.index, part, ""))
             }
+            Part::HeaderValue { name } => {
+                if let Some(head) = self.heads.read_by(name) {
+                    // Of several with this name no reader sees but the last.
+                    return if head.bytes == bytes { Edited::Kept } else { Edited::Null };
+                }
+                let Some(plan) = self.screen.mask.as_deref() else { return Edited::Kept };
+                let masked = plan.mask_header_value(name, bytes, self.scratch);
+                edited(masked, part, self.screen, || refused(self.invalid, self.index, part, ""))
+            }
+        }
+    }
+}
+
+impl ScreenEdit<'_> {
+    fn edit_body(&mut self, part: Part<'_>, bytes: &[u8]) -> Edited<'_> {
+        let Self { screen, scratch, schemas, heads, invalid, index } = self;
+        let is_value = part == Part::Value;
+        let (formats, head) = match part {
+            Part::Key => (screen.reading.keys, &mut heads.key),
+            _ => (screen.reading.values, &mut heads.value),
+        };
+        let written = formats.read(bytes, head.header());
+        let content = match content(formats, &written, bytes, schemas) {
+            Err(Lacking::Yet) => return Edited::Kept,
+            Err(Lacking::Gone(reason)) => Err(reason),
+            Ok(content) => Ok(content),
+        };
+        for demand in screen.demands.iter().filter(|_| is_value) {
+            let checked = content.clone().and_then(|content| demand.check(content));
+            if let Err(reason) = checked {
+                push_invalid(invalid, *index, reason);
+                return Edited::Kept;
+            }
+        }
+        let Some(plan) = screen.mask.as_deref() else {
+            head.is_read = matches!(content, Ok(Content::Framed(..)));
+            return Edited::Kept;
+        };
+        let reason = content.as_ref().err().cloned().unwrap_or_default();
+        let is_framed = matches!(content, Ok(Content::Framed(..)));
+        let masked = match content {
+            Ok(Content::Plain(document)) if is_value => plan.mask_value(document, scratch),
+            Ok(Content::Plain(text)) => plan.mask_key(text, scratch),
+            Ok(Content::Framed(framed, schema)) if is_value => {
+                plan.mask_framed(framed, schema, scratch)
+            }
+            Ok(Content::Framed(framed, schema)) => plan.mask_framed_key(framed, schema, scratch),
+            Err(_) => plan.withhold(scratch),
+        };
+        head.is_read = is_framed && masked != Masked::Withheld;
+        edited(masked, part, screen, || refused(invalid, *index, part, &reason))
+    }
+}
+
+/// What a value or key holds, once its schema is there.
+fn content<'c>(
+    formats: Formats,
+    written: &'c Written<'c>,
+    bytes: &'c [u8],
+    schemas: &'c mut Schemas,
+) -> Result<Content<'c>, Lacking> {
+    let gone = |reason: &str| Lacking::Gone(reason.to_owned());
+    match written {
+        Written::Plain => Ok(Content::Plain(bytes)),
+        Written::Otherwise => Err(gone("it names no schema")),
+        Written::Framed(framed) => {
+            let schema = schemas.find(framed.id)?;
+            if formats.include(schema.format()) {
+                Ok(Content::Framed(framed, schema))
+            } else {
+                Err(gone("its schema is not of the format that the rules say"))
+            }
+        }
+    }
+}
+
+/// What is delivered; `refuse` says why nothing is, where what cannot be read is refused.
+fn edited<'m>(
+    masked: Masked<'m>,
+    part: Part<'_>,
+    screen: &Screen,
+    refuse: impl FnOnce(),
+) -> Edited<'m> {
+    match masked {
+        Masked::Unchanged => Edited::Kept,
+        Masked::Changed(masked) => Edited::Bytes(masked),
+        Masked::Null => Edited::Null,
+        Masked::Withheld if screen.refuses => {
+            refuse();
             Edited::Kept
-        };
-        if part == Part::Value
-            && let Some(reason) = screen.demands.iter().find_map(|demand| demand.check(bytes).err())
+        }
+        Masked::Withheld
+            if part == Part::Value && screen.reading.unreadable == Some(Unreadable::Nullify) =>
         {
-            return refuse(reason);
+            Edited::Null
         }
-        let Some(plan) = screen.mask.as_deref() else { return Edited::Kept };
-        let masked = match part {
-            Part::Value => plan.mask_value(bytes, scratch),
-            Part::Key => plan.mask_key(bytes, scratch),
-            Part::HeaderName => plan.mask_header_name(bytes, scratch),
-            Part::HeaderValue { name } => plan.mask_header_value(name, bytes, scratch),
+        Masked::Withheld => Edited::Bytes(WITHHELD),
+    }
+}
+
+/// Notes that a part cannot be read; `reason` is empty where it has no schema.
+fn refused(invalid: &mut Vec<Invalid>, index: u32, part: Part<'_>, reason: &str) {
+    let reason = if reason.is_empty() {
+        format!("{} {UNREADABLE}", part.name())
+    } else {
+        format!("{} is masked on this topic, and cannot be read: {reason}", part.name())
+    };
+    push_invalid(invalid, index, reason);
+}
+
+fn push_invalid(invalid: &mut Vec<Invalid>, index: u32, reason: String) {
+    if invalid.len() < INVALID_MAX {
+        invalid.push(Invalid { index, reason });
+    }
+}
+
+impl Heads {
+    /// Takes those of a record.
+    fn take(&mut self, record: &Record<'_>) {
+        for header in record.headers().flatten() {
+            let head = match header.name {
+                name if name == KEY_HEADER.as_bytes() => &mut self.key,
+                name if name == VALUE_HEADER.as_bytes() => &mut self.value,
+                _ => continue,
+            };
+            head.clear();
+            if let Some(value) = header.value {
+                head.is_there = true;
+                // A longer one names no schema, and is cut where it still names none.
+                head.bytes.extend(value.iter().take(HEAD_BYTES_MAX));
+            }
+        }
+    }
+
+    /// The header of this name, if something was read by it.
+    fn read_by(&self, name: &[u8]) -> Option<&Head> {
+        let head = match name {
+            name if name == KEY_HEADER.as_bytes() => &self.key,
+            name if name == VALUE_HEADER.as_bytes() => &self.value,
+            _ => return None,
         };
-        match masked {
-            Masked::Unchanged => Edited::Kept,
-            Masked::Changed(masked) => Edited::Bytes(masked),
-            Masked::Null => Edited::Null,
-            Masked::Withheld if screen.refuses => refuse(format!("{} {UNREADABLE}", part.name())),
-            Masked::Withheld => Edited::Bytes(WITHHELD),
-        }
+        (head.is_there && head.is_read).then_some(head)
+    }
+}
+
+impl Head {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.is_there = false;
+        self.is_read = false;
+    }
+
+    fn header(&self) -> Option<&[u8]> {
+        self.is_there.then_some(self.bytes.as_slice())
     }
 }
 
@@ -268,7 +463,9 @@ impl Edit for ScreenEdit<'_> {
 pub const INVALID_MAX: usize = 100;
 /// Why something cannot be masked.
 const UNREADABLE: &str =
-    "is masked on this topic, and cannot be read: it is not one JSON document within the limits";
+    "is masked on this topic, and cannot be read: it is nothing of its format within the limits";
+/// The longest header that is looked at for a schema: an id, and a path of Protobuf.
+const HEAD_BYTES_MAX: usize = 512;
 /// How many decompressed bytes of small batches one turn takes.
 const TURN_BYTES: usize = 64 << 10;
 /// What a batch costs at least, in those bytes.

@@ -1,20 +1,24 @@
 //! What becomes of a topic's records: which are masked, and by what; which are left out of the record.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use glommio::sync::{Permit, Semaphore};
 use sluicegate_actors::masking::{Direction, Rules};
 use sluicegate_actors::policy::snapshot::{PolicySnapshot, Stamp};
 use sluicegate_actors::vocabulary::UnixMillis;
 
+use crate::control::Control;
 use crate::kafka::ErrorCode;
-use crate::kafka::batch::BatchError;
+use crate::kafka::batch::{BatchError, Batches};
 use crate::kafka::edit::Edits;
 use crate::kafka::found::Partition;
+use crate::kafka::wire::index;
 use crate::limits;
 use crate::path::mask::{Invalid, MaskBuffers, Progress, RecordsMask, Screen};
+use crate::path::schemas::Schemas;
 
 /// Plans of one session by topic, until its rights change.
 #[derive(Debug, Default)]
@@ -44,6 +48,20 @@ pub struct Job {
     records: Bytes,
 }
 
+/// The mask buffers of one shard. Who is to mask waits for one of them, first come, first served: however many
+/// connections read bombs, no more memory than this is taken by what is decompressed (`faults.md` F18).
+pub struct MaskPool {
+    free: RefCell<Vec<MaskBuffers>>,
+    turns: Semaphore,
+}
+
+/// Mask buffers that were taken; dropping it gives them back.
+struct Taken<'p> {
+    pool: &'p MaskPool,
+    buffers: MaskBuffers,
+    _turn: Option<Permit<'p>>,
+}
+
 /// What became of a [`Job`].
 #[derive(Debug)]
 pub struct Done {
@@ -68,6 +86,33 @@ pub enum Outcome {
     Unreadable(BatchError),
     /// Nothing, and an error: these are not as they must be.
     Invalid(Vec<Invalid>),
+}
+
+impl MaskPool {
+    async fn take(&self) -> Taken<'_> {
+        // Nobody closes it, which would be the only error.
+        let turn = self.turns.acquire_permit(1).await.ok();
+        let buffers = self.free.borrow_mut().pop().unwrap_or_default();
+        Taken { pool: self, buffers, _turn: turn }
+    }
+}
+
+impl Default for MaskPool {
+    fn default() -> Self {
+        Self { free: RefCell::default(), turns: Semaphore::new(limits::MASK_BUFFERS_MAX) }
+    }
+}
+
+impl std::fmt::Debug for MaskPool {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("MaskPool").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.pool.free.borrow_mut().push(std::mem::take(&mut self.buffers));
+    }
 }
 
 impl Plans {
@@ -108,7 +153,8 @@ impl Plan {
             let refuses = direction == Direction::Write;
             let demands = if refuses { rules.demands(topic) } else { Vec::new() };
             let is_idle = mask.is_none() && demands.is_empty();
-            let screen = Screen { mask: mask.map(Arc::new), demands, refuses };
+            let reading = rules.reading(topic);
+            let screen = Screen { mask: mask.map(Arc::new), demands, reading, refuses };
             (!is_idle).then(|| Arc::new(screen))
         };
         let (read, write) = (screen(Direction::Read), screen(Direction::Write));
@@ -123,16 +169,23 @@ impl Job {
         Self { partition, screen, records }
     }
 
-    /// Masks, yielding to other connections between steps.
+    /// Masks, waiting for buffers of `pool`, yielding to other connections between steps, and waiting for schemas that must be asked for.
     ///
     /// # Cancel safety
     ///
     /// Dropping it loses the work, and nothing else: nothing was delivered.
-    pub async fn run(self, buffers: &mut MaskBuffers) -> Done {
+    pub async fn run(self, pool: &MaskPool, schemas: &mut Schemas, control: &Control) -> Done {
         let mut mask = RecordsMask::new(self.records);
+        let mut taken = pool.take().await;
         let masked = loop {
-            match mask.step(&self.screen, buffers) {
+            match mask.step(&self.screen, &mut taken.buffers, schemas) {
                 Ok(Progress::More) => glommio::executor().yield_now().await,
+                Ok(Progress::Waits) => {
+                    // Others mask meanwhile: the batch begins anew.
+                    drop(taken);
+                    schemas.look_up(control).await;
+                    taken = pool.take().await;
+                }
                 Ok(Progress::Done(masked)) => break Ok(masked),
                 Err(error) => {
                     tracing::warn!(%error, "records that cannot be read do not go on");
@@ -140,6 +193,7 @@ impl Job {
                 }
             }
         };
+        drop(taken);
         let counts = masked.as_ref().map(|masked| masked.counts.clone()).unwrap_or_default();
         let labels = self.screen.mask.iter().flat_map(|plan| plan.labels().iter().cloned());
         let labels = labels.zip(counts.labels);
@@ -177,6 +231,15 @@ impl Done {
         }
     }
 
+    /// The bytes of the records that are delivered instead of those that came; `None` where those are.
+    fn size(&self) -> Option<usize> {
+        match &self.outcome {
+            Outcome::Kept => None,
+            Outcome::Rewritten(records) => Some(records.len()),
+            Outcome::Unreadable(_) | Outcome::Invalid(_) => Some(0),
+        }
+    }
+
     /// Puts the outcome into a response of what is read.
     pub fn apply(&self, partition: &Partition, edits: &mut Edits) {
         match &self.outcome {
@@ -190,6 +253,38 @@ impl Done {
             }
         }
     }
+}
+
+/// Leaves batches out at the end of masked records, so that all records of a response together are no more than `bytes_max`: what
+/// they were before they were masked. The first batch of the first partition that has any stays, however large it has become,
+/// or nobody could ever read it.
+pub fn fit(masked: &mut [Done], partitions: &[Partition], bytes_max: usize) {
+    let came: usize = partitions.iter().map(records_size).sum();
+    let was = |done: &Done| partitions.get(done.partition).map_or(0, records_size);
+    let mut size = masked.iter().fold(came, |size, done| {
+        size.saturating_sub(was(done)).saturating_add(done.size().unwrap_or_else(|| was(done)))
+    });
+    let first = partitions.iter().position(|partition| records_size(partition) > 0);
+    for done in masked.iter_mut().rev() {
+        let keeps = usize::from(Some(done.partition) == first);
+        let Outcome::Rewritten(records) = &mut done.outcome else { continue };
+        let mut ends = Vec::new();
+        let mut end = 0_usize;
+        for batch in Batches::new(records).map_while(Result::ok) {
+            end = end.saturating_add(batch.bytes.len());
+            ends.push(end);
+        }
+        while size > bytes_max && ends.len() > keeps {
+            ends.pop();
+            let left = ends.last().copied().unwrap_or(0);
+            size = size.saturating_sub(records.len().saturating_sub(left));
+            records.truncate(left);
+        }
+    }
+}
+
+fn records_size(partition: &Partition) -> usize {
+    index(partition.records.end.saturating_sub(partition.records.start))
 }
 
 /// One piece as it is, several copied together.

@@ -24,6 +24,7 @@ pub mod producers;
 pub mod reach;
 mod recent;
 pub mod record;
+pub mod schemas;
 mod screen;
 pub mod sequence;
 pub mod share;
@@ -189,6 +190,8 @@ pub struct Expected {
     pub frame_bytes: usize,
     /// Apart, because most requests have none.
     refusals: Option<Box<Refusals>>,
+    /// The most bytes of records that a fetch asked for, all partitions together.
+    records_bytes_max: usize,
     asked: Asked,
     ordinal: u64,
 }
@@ -412,7 +415,7 @@ impl Path {
         &self,
         expected: &mut Expected,
         frame: &mut [u8],
-        masked: &[Done],
+        masked: &mut [Done],
     ) -> Result<Option<Vec<Piece>>, Ended> {
         let exchange = expected.exchange;
         let unusable = |reason: String| {
@@ -459,7 +462,8 @@ impl Path {
                 .merge(exchange, frame, &work.found, &mut work.edits)
                 .map_err(|error| unusable(error.to_string()))?;
         }
-        for done in masked {
+        masking::fit(masked, &work.found.partitions, expected.records_bytes_max);
+        for done in &*masked {
             let partition = work.found.partitions.get(done.partition);
             let is_withheld = |partition: &Partition| work.withheld.contains(&partition.element);
             if let Some(partition) = partition.filter(|partition| !is_withheld(partition)) {
@@ -632,6 +636,7 @@ impl Path {
             correlation,
             frame_bytes: frame.len(),
             refusals,
+            records_bytes_max: records_bytes_max(exchange, &work.found),
             asked,
             ordinal,
         }
@@ -708,6 +713,13 @@ fn never(exchange: &Exchange, found: &Found) -> Option<ErrorCode> {
 fn expects_answer(exchange: &Exchange, found: &Found) -> bool {
     exchange.api.key != hold::PRODUCE
         || found.number(Meaning::Acks).is_none_or(|acks| acks.value != 0)
+}
+
+/// The most bytes of records that a fetch asks for. What a share fetch acquired cannot be fetched again, so nothing of it is
+/// left out.
+fn records_bytes_max(exchange: &Exchange, found: &Found) -> usize {
+    let asked = found.number(Meaning::MaxBytes).filter(|_| exchange.api.key == hold::FETCH);
+    asked.and_then(|asked| usize::try_from(asked.value).ok()).unwrap_or(usize::MAX)
 }
 
 /// How long a held fetch waits for a grant: as long as it would wait for records.

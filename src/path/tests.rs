@@ -160,7 +160,7 @@ fn carry(path: &Path, turn: &Turn, buffers: &mut [Vec<u8>; 2], is_streamed: bool
     } else {
         let jobs = path.mask_jobs(&expected, response).unwrap();
         assert!(jobs.is_empty());
-        let rewritten = path.carry_response(&mut expected, response, &[]).unwrap();
+        let rewritten = path.carry_response(&mut expected, response, &mut []).unwrap();
         assert_eq!(rewritten.is_some(), turn.is_filtered, "{}", turn.name);
         block_on(path.flush_record()).unwrap();
         path.answered(expected);

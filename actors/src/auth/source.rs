@@ -65,7 +65,7 @@ pub enum SourceError {
     },
     /// Plain HTTP to another machine.
     #[error(
-        "`{url}` is plain HTTP to another machine: keys could be replaced on the way; use https"
+        "`{url}` is plain HTTP to another machine: what it says could be replaced on the way; use https"
     )]
     PlainHttp {
         /// The address.
@@ -141,37 +141,9 @@ impl KeySource {
         if !text.contains("://") {
             return Ok(Self::File(directory.join(text)));
         }
-        let wrong =
-            |reason: String| SourceError::Url { text: super::token::quotable(text), reason };
-        let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
-        if !matches!(url.scheme(), "https" | "http") {
-            return Err(wrong("the scheme must be https".to_owned()));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(wrong("it must not hold a user or a password".to_owned()));
-        }
-        let encrypted = url.scheme() == "https";
-        if !encrypted && plain_http == PlainHttp::LoopbackOnly && !is_loopback(&url) {
-            return Err(SourceError::PlainHttp { url: url.into() });
-        }
-        let mut builder = Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .referer(false)
-            .https_only(encrypted)
-            .connect_timeout(FETCH_TIMEOUT)
-            .timeout(FETCH_TIMEOUT);
-        match authorities {
-            Some(path) => builder = builder.tls_certs_only(certificates(path)?),
-            // Nothing is verified over plain HTTP, and a machine may have no certificate
-            // authorities at all.
-            None if !encrypted => builder = builder.tls_certs_only([]),
-            None => {}
-        }
-        match builder.build() {
-            Ok(client) => Ok(Self::Url { url, client }),
-            Err(source) => Err(SourceError::Client { url: url.into(), source }),
-        }
+        let url = url(text, plain_http)?;
+        let client = client(&url, authorities, FETCH_TIMEOUT)?;
+        Ok(Self::Url { url, client })
     }
 
     /// Reads the key set of a file now. Blocks: a file of at most 1 MiB.
@@ -239,6 +211,47 @@ impl FileVersion {
     }
 }
 
+/// The URL that a configuration names, if it may be read.
+pub(crate) fn url(text: &str, plain_http: PlainHttp) -> Result<Url, SourceError> {
+    let wrong = |reason: String| SourceError::Url { text: super::token::quotable(text), reason };
+    let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(wrong("the scheme must be https".to_owned()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("it must not hold a user or a password".to_owned()));
+    }
+    let encrypted = url.scheme() == "https";
+    if !encrypted && plain_http == PlainHttp::LoopbackOnly && !is_loopback(&url) {
+        return Err(SourceError::PlainHttp { url: url.into() });
+    }
+    Ok(url)
+}
+
+/// A client for one address: no proxies, no redirects, and no request longer than `timeout`.
+pub(crate) fn client(
+    url: &Url,
+    authorities: Option<&Path>,
+    timeout: Duration,
+) -> Result<Client, SourceError> {
+    let encrypted = url.scheme() == "https";
+    let mut builder = Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .referer(false)
+        .https_only(encrypted)
+        .connect_timeout(timeout)
+        .timeout(timeout);
+    match authorities {
+        Some(path) => builder = builder.tls_certs_only(certificates(path)?),
+        // Nothing is verified over plain HTTP, and a machine may have no certificate authorities at
+        // all.
+        None if !encrypted => builder = builder.tls_certs_only([]),
+        None => {}
+    }
+    builder.build().map_err(|source| SourceError::Client { url: url.to_string(), source })
+}
+
 fn is_loopback(url: &Url) -> bool {
     // Brackets are part of an IPv6 host's text.
     let host = url.host_str().unwrap_or_default();
@@ -259,7 +272,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, SourceError> {
 }
 
 /// The innermost cause, which alone says what happened ("connection refused").
-fn root_cause(error: &reqwest::Error) -> String {
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

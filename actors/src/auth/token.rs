@@ -252,7 +252,7 @@ pub fn verify_token(
 }
 
 /// Text of a peer, fit for a message: at most 64 bytes, control characters and backticks replaced.
-pub(super) fn quotable(text: &str) -> String {
+pub(crate) fn quotable(text: &str) -> String {
     let mut quoted = String::new();
     for character in text.chars() {
         if quoted.len().saturating_add(character.len_utf8()) > QUOTED_BYTES_MAX {

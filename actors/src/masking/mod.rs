@@ -12,21 +12,25 @@ mod demand;
 pub mod detect;
 mod encoded;
 mod fold;
+mod formats;
 pub mod json;
 pub mod method;
 mod places;
 pub mod plan;
+pub mod registry;
 pub mod rules;
+pub mod schema;
 mod text;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-pub use demand::{Demand, SchemaError};
+pub use demand::{Content, Demand};
+pub use formats::{Formats, Written};
 pub use method::{Keys, KeysError};
 pub use plan::{MaskCounts, MaskPlan, Masked, Scratch};
-pub use rules::{Direction, Rules, RulesError, RulesFile};
+pub use rules::{Direction, Reading, Rules, RulesError, RulesFile, Unreadable};
 
 /// Reads and checks mask rules: the one call from configuration to [`Rules`].
 ///

@@ -102,7 +102,7 @@ pub enum Masked<'s> {
 /// a time.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    sheet: Sheet,
+    pub(super) sheet: Sheet,
     counts: MaskCounts,
 }
 
@@ -177,6 +177,11 @@ impl MaskPlan {
             headers,
             header_lists,
         })
+    }
+
+    /// A plan by which nothing is masked.
+    pub(super) fn nothing() -> Option<Self> {
+        Self::new(Parts::default())
     }
 
     /// The labels whose values are masked, each once. Counts follow this order.
@@ -314,7 +319,18 @@ impl MaskPlan {
         }
     }
 
-    fn walked<'s>(&self, scratch: &'s mut Scratch) -> Masked<'s> {
+    /// What masks all of a record's key.
+    pub(super) fn key_site(&self) -> Option<u16> {
+        self.key
+    }
+
+    /// Counts a value that cannot be read.
+    pub fn withhold<'s>(&self, scratch: &'s mut Scratch) -> Masked<'s> {
+        scratch.sheet.hits.clear();
+        withheld(scratch)
+    }
+
+    pub(super) fn walked<'s>(&self, scratch: &'s mut Scratch) -> Masked<'s> {
         if scratch.sheet.hits.is_empty() {
             return Masked::Unchanged;
         }
@@ -435,7 +451,7 @@ impl Candidates {
     }
 }
 
-fn withheld(scratch: &mut Scratch) -> Masked<'_> {
+pub(super) fn withheld(scratch: &mut Scratch) -> Masked<'_> {
     scratch.sheet.hits.clear();
     scratch.counts.withheld = scratch.counts.withheld.saturating_add(1);
     Masked::Withheld

@@ -555,8 +555,8 @@ const REFUSED: [(&str, &str); 16] = [
         "t.yaml:4: unknown detector `payment-crd`; the nearest known is `payment-card`",
     ),
     (
-        "labels: { a: { method: redact } }\nrules:\n  - topics: [t]\n    format: avro\n    fields: { x: a }",
-        "t.yaml:4: unknown format `avro`; the nearest known is `json`",
+        "labels: { a: { method: redact } }\nrules:\n  - topics: [t]\n    format: arvo\n    fields: { x: a }",
+        "t.yaml:4: unknown format `arvo`; the nearest known is `avro`",
     ),
     ("rules:\n  - fields: {}", "t.yaml:2: a rule names no topics; say `topics: [\"orders.*\"]`"),
     (

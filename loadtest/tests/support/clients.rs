@@ -120,6 +120,7 @@ struct Handle {
 pub struct Producer(Handle);
 pub struct Consumer(Handle);
 pub struct Admin(Handle);
+pub struct Serdes(Handle);
 
 impl Family {
     /// Opens a producer; `config` is in the names that both families share, or in this one's.
@@ -129,6 +130,16 @@ impl Family {
 
     pub fn consumer(self, access: &Access, config: &[(&str, &str)]) -> Consumer {
         Consumer(self.open("consumer", access, config).unwrap())
+    }
+
+    /// The serialiser and the deserialiser of confluent-kafka for one schema.
+    pub fn serdes(self, request: Value) -> Serdes {
+        assert_eq!(self, Self::Python, "no other family has them");
+        let mut request = request;
+        request["op"] = json!("serdes.open");
+        let server = self.server();
+        let number = server.call(request).unwrap()["handle"].as_u64().unwrap();
+        Serdes(Handle { server, kind: "serdes", number })
     }
 
     pub fn admin(self, access: &Access, config: &[(&str, &str)]) -> Admin {
@@ -331,6 +342,26 @@ impl Consumer {
 
     pub fn close(self) -> Result<(), ClientError> {
         self.0.call("close", json!({})).map(drop)
+    }
+}
+
+impl Serdes {
+    /// Records for partition 0 of `topic`, with these documents as values; `keys` too, where there are any.
+    pub fn serialise(&self, topic: &str, documents: &[Value], keys: &[Value]) -> Vec<Record> {
+        let request = json!({"topic": topic, "documents": documents, "keys": keys});
+        let result = self.0.call("serialise", request).unwrap();
+        result["records"].as_array().unwrap().iter().map(from_json).collect()
+    }
+
+    /// The values of records as documents, and their keys; or why one cannot be read.
+    pub fn deserialise(&self, topic: &str, records: &[Record]) -> Vec<Result<Value, String>> {
+        let records: Vec<Value> = records.iter().map(to_json).collect();
+        let result = self.0.call("deserialise", json!({"topic": topic, "records": records}));
+        let read = |row: &Value| match row["error"].as_str() {
+            Some(error) => Err(error.to_owned()),
+            None => Ok(row["document"].clone()),
+        };
+        result.unwrap()["documents"].as_array().unwrap().iter().map(read).collect()
     }
 }
 

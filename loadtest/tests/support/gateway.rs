@@ -23,6 +23,8 @@ pub struct Setup {
     pub policy: String,
     /// The mask rules, as YAML; empty for none.
     pub masks: String,
+    /// The URL of a schema registry, where the rules need one.
+    pub registry: Option<String>,
     /// `delivered` or `none`.
     pub payload: &'static str,
     /// Whether clients connect by TLS.
@@ -50,6 +52,7 @@ impl Default for Setup {
         Self {
             policy: PERMIT_ALL.to_owned(),
             masks: String::new(),
+            registry: None,
             payload: "delivered",
             encrypted: false,
             broker: None,
@@ -101,6 +104,7 @@ impl Gateway {
             shards: Some(2),
             policy: setup.policy.clone(),
             masks: setup.masks.clone(),
+            registry: setup.registry.clone(),
             payload: setup.payload,
             more: setup.more.clone(),
         };

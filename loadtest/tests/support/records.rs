@@ -71,7 +71,7 @@ pub fn zstd_bomb(blocks: usize) -> Vec<u8> {
 }
 
 /// CRC-32C, bit by bit: slow, and written here so that the gateway's own is held against something else.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |mut crc, byte| {
         crc ^= u32::from(*byte);
         for _ in 0..8 {

@@ -54,7 +54,7 @@ impl Part<'_> {
 /// name and value.
 pub trait Edit {
     /// The parts of the record with this index in its batch come next.
-    fn begin(&mut self, _index: u32) {}
+    fn begin(&mut self, _index: u32, _record: &Record<'_>) {}
 
     /// What becomes of a part.
     fn edit(&mut self, part: Part<'_>, bytes: &[u8]) -> Edited<'_>;
@@ -237,7 +237,7 @@ impl BatchRewrite {
             let record = Record::read(rest.get(start..end).unwrap_or_default())?;
             let record_start = self.read;
             self.read = self.read.saturating_add(end);
-            edit.begin(self.records);
+            edit.begin(self.records, &record);
             self.records = self.records.saturating_add(1);
             if rewrite_record(&record, edit, &mut codecs.body)? {
                 self.replace(plain, record_start, codecs)?;

@@ -72,7 +72,7 @@ fn told(path: &Path, version: i16, kind: &str, metadata: Bytes) -> Bytes {
     let header = body.len();
     response.encode(&mut body, version).unwrap();
     let mut frame = framed(&body);
-    let pieces = path.carry_response(&mut expected, &mut frame, &[]).unwrap();
+    let pieces = path.carry_response(&mut expected, &mut frame, &mut []).unwrap();
     let whole = match pieces {
         Some(pieces) => pieces.iter().flat_map(|piece| piece.bytes(&frame).to_vec()).collect(),
         None => frame,
@@ -127,7 +127,7 @@ fn described(path: &Path, version: i16, topics: &[&str]) -> DescribedGroup {
     body.extend_from_slice(&[0]);
     response.encode(&mut body, version).unwrap();
     let mut frame = framed(&body);
-    let pieces = path.carry_response(&mut expected, &mut frame, &[]).unwrap();
+    let pieces = path.carry_response(&mut expected, &mut frame, &mut []).unwrap();
     let whole = match pieces {
         Some(pieces) => pieces.iter().flat_map(|piece| piece.bytes(&frame).to_vec()).collect(),
         None => frame,

@@ -196,8 +196,9 @@ fn a_turn_is_bounded_and_small_batches_share_one() {
     let plan = plan();
     let mut buffers = MaskBuffers::new();
     let steps = |records: Bytes, buffers: &mut MaskBuffers| {
-        let mut mask = RecordsMask::new(records);
-        (1..).find(|_| matches!(mask.step(&plan, buffers).unwrap(), Progress::Done(_))).unwrap()
+        let (mut mask, mut schemas) = (RecordsMask::new(records), Schemas::default());
+        let mut step = || mask.step(&plan, buffers, &mut schemas).unwrap();
+        (1..).find(|_| matches!(step(), Progress::Done(_))).unwrap()
     };
     let small = batch(1, Codec::None, &[Some(CARD)]);
     assert_eq!(steps(small.clone(), &mut buffers), 1);
@@ -223,6 +224,7 @@ rules:
         mask: rules.plan("t", Direction::Write, |_| false).map(Arc::new),
         demands: rules.demands("t"),
         refuses: true,
+        ..Screen::default()
     };
     let good = [Some(r#"{"id":1,"card":"12345678"}"#), None, Some(r#"{"id":2}"#)];
     let bad = [Some(r#"{"id":1}"#), Some("{}"), None, Some("no json")];
@@ -250,4 +252,145 @@ rules:
     let told: Vec<u32> = masked.invalid.iter().map(|it| it.index).collect();
     assert_eq!(told, [3]);
     assert!(masked.invalid[0].reason.starts_with("the value is masked"), "{masked:?}");
+}
+
+/// A record with a value, a key and headers.
+fn full(value: &[u8], key: &[u8], headers: &[(&str, &[u8])]) -> NewRecord {
+    NewRecord {
+        value: Some(value.to_vec()),
+        key: Some(key.to_vec()),
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes().to_vec(), Some(value.to_vec())))
+            .collect(),
+        ..NewRecord::default()
+    }
+}
+
+type Nullable = Option<Vec<u8>>;
+
+/// The parts of the only record of the only batch: key, value, values of headers.
+fn parts_of(masked: &MaskedRecords) -> (Nullable, Nullable, Vec<Nullable>) {
+    let records = masked.pieces.concat();
+    let batch = Batches::new(&records).next().unwrap().unwrap();
+    let (start, end) = record::frame(batch.payload()).unwrap().unwrap();
+    let record = Record::read(&batch.payload()[start..end]).unwrap();
+    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    let headers = record.headers().map(|header| owned(header.unwrap().value)).collect();
+    (owned(record.key), owned(record.value), headers)
+}
+
+#[test]
+fn what_names_a_schema_stays_and_what_names_none_is_withheld() {
+    use sluicegate_actors::masking::schema::frame::SchemaId;
+    use sluicegate_actors::masking::schema::{Format, Schema, SchemaText};
+    let rules = "
+labels:
+  pci: { method: keep-last, n: 4 }
+  all: { method: drop }
+rules:
+  - { topics: [t], format: avro, key-format: avro, fields: { card: pci }, key: pci }
+  - { topics: [t], only: { label: all, fields: [card], key: true } }
+";
+    let rules = compile(&[RulesFile { name: "t.yaml", text: rules }], &Keys::default()).unwrap();
+    assert_eq!(rules.registry_place(), Some("t.yaml:6"));
+    let mask = rules.plan("t", Direction::Read, |_| false).map(Arc::new);
+    let screen = Screen { mask, reading: rules.reading("t"), ..Screen::default() };
+    let text = r#"{"type":"record","name":"R","fields":[{"name":"card","type":"string"}]}"#;
+    let text = SchemaText { format: Format::Avro, text: text.to_owned(), references: Vec::new() };
+    let schema = Arc::new(Schema::compile(&text).unwrap());
+    let guid = *b"4111111111111111";
+    let json = SchemaText { format: Format::Json, text: "{}".to_owned(), references: Vec::new() };
+    let found = vec![
+        (SchemaId::Number(7), Arc::clone(&schema)),
+        (SchemaId::Guid(guid), schema),
+        (SchemaId::Number(8), Arc::new(Schema::compile(&json).unwrap())),
+    ];
+    let named = |id: u8, rest: &[u8]| [&[0, 0, 0, 0, id], rest].concat();
+    let by_guid = [&[1], &guid[..]].concat();
+    let withheld = || Some(WITHHELD.to_vec());
+    type Row<'r> = (Vec<u8>, Vec<(&'r str, &'r [u8])>, Nullable, Vec<Nullable>);
+    let (clear, starred) = (b"\x1012345678".as_slice(), b"\x10****5678".as_slice());
+    let rows: [Row<'_>; 8] = [
+        (named(7, clear), vec![], Some(named(7, starred)), vec![]),
+        (named(9, clear), vec![], withheld(), vec![]),
+        (named(8, b"{}"), vec![], withheld(), vec![]),
+        (named(7, b"\x10123"), vec![], withheld(), vec![]),
+        (b"{\"card\":\"12345678\"}".to_vec(), vec![], withheld(), vec![]),
+        // The list of what may pass names no header; without this one nobody could read the value.
+        (
+            clear.to_vec(),
+            vec![("x", b"gone"), (VALUE_HEADER, b"another"), (VALUE_HEADER, &by_guid)],
+            Some(starred.to_vec()),
+            vec![None, Some(by_guid.clone())],
+        ),
+        // A header by which nothing can be read is a header as any other.
+        (clear.to_vec(), vec![(VALUE_HEADER, &guid)], withheld(), vec![]),
+        (named(7, clear), vec![(VALUE_HEADER, &by_guid)], withheld(), vec![]),
+    ];
+    let mut buffers = MaskBuffers::new();
+    for (value, headers, expected, expected_headers) in rows {
+        let records = [full(&value, &named(7, clear), &headers)];
+        let batch = NewBatch::default().write(&records, &mut Codecs::new()).unwrap();
+        let mut schemas = Schemas::with(found.clone());
+        let mut mask = RecordsMask::new(batch);
+        let step = mask.step(&screen, &mut buffers, &mut schemas).unwrap();
+        let Progress::Done(masked) = step else { panic!("one turn is enough") };
+        let told = format!("{} {headers:?}", value.escape_ascii());
+        let key = Some(named(7, starred));
+        assert_eq!(parts_of(&masked), (key, expected, expected_headers), "{told}");
+    }
+    // The same header on a topic without schemas, by the same buffers: it is masked as any other.
+    let named_so = |value: &[u8]| full(b"{}", b"key", &[(VALUE_HEADER, value)]);
+    let records = [full(clear, &named(7, clear), &[(VALUE_HEADER, &by_guid)])];
+    let first = NewBatch::default().write(&records, &mut Codecs::new()).unwrap();
+    let mut schemas = Schemas::with(found);
+    RecordsMask::new(first).step(&screen, &mut buffers, &mut schemas).unwrap();
+    let second = NewBatch::default().write(&[named_so(b"4@b.example.com")], &mut Codecs::new());
+    let masked = mask_records(second.unwrap(), &plan(), &mut buffers).unwrap();
+    assert_eq!(parts_of(&masked).2, [Some(b"[masked]".to_vec())]);
+}
+
+#[test]
+fn what_outgrows_the_bound_of_a_fetch_ends_earlier() {
+    use crate::kafka::found::Partition;
+    use crate::path::masking::{Done, Outcome, fit};
+    let one = batch(0, Codec::None, &[Some(CARD_MASKED)]);
+    let partition = |size: usize| {
+        let mut partition = Partition::default();
+        partition.records.start = 100;
+        partition.records.end = 100 + u32::try_from(size).unwrap();
+        partition
+    };
+    let done = |partition: usize, batches: usize| Done {
+        partition,
+        outcome: Outcome::Rewritten(one.repeat(batches).into()),
+        masked: Vec::new(),
+        withheld: 0,
+    };
+    // What came, what it became, in batches; the bound, in bytes; what is left, in batches.
+    let size = one.len();
+    type Row<'r> = (&'r [usize], &'r [usize], usize, &'r [usize]);
+    let rows: [Row<'_>; 6] = [
+        (&[3 * size - 9], &[3], 3 * size, &[3]),
+        (&[3 * size - 9], &[3], 3 * size - 1, &[2]),
+        (&[size - 9], &[1], size - 9, &[1]),
+        (&[size, size - 9], &[1, 1], 2 * size - 1, &[1, 0]),
+        (&[2 * size - 9, 3 * size - 9], &[2, 3], size, &[1, 0]),
+        (&[0, size - 9, size - 9], &[0, 1, 2], size, &[0, 1, 0]),
+    ];
+    for (came, became, bound, left) in rows {
+        let partitions: Vec<Partition> = came.iter().map(|size| partition(*size)).collect();
+        let mut masked: Vec<Done> =
+            became.iter().enumerate().map(|(place, batches)| done(place, *batches)).collect();
+        fit(&mut masked, &partitions, bound);
+        let sizes: Vec<usize> = masked.iter().map(|done| done.delivers(&[]).len()).collect();
+        let left: Vec<usize> = left.iter().map(|batches| batches * size).collect();
+        assert_eq!(sizes, left, "{came:?} became {became:?} within {bound}");
+    }
+    // What was not masked stays, whatever else does.
+    let kept = Done { outcome: Outcome::Kept, ..done(0, 0) };
+    let mut masked = [kept, done(1, 1)];
+    fit(&mut masked, &[partition(2 * size), partition(size - 9)], 2 * size);
+    assert!(matches!(masked[0].outcome, Outcome::Kept) && masked[1].delivers(&[]).is_empty());
 }

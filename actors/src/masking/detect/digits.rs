@@ -1,5 +1,7 @@
 //! Numbers that stand in groups of digits with separators between, as payment cards do: one scan for all kinds.
 
+use std::sync::LazyLock;
+
 use super::{checks, is_word, stands_alone};
 
 /// A kind of number.
@@ -42,27 +44,62 @@ fn is_other_lead(byte: u8) -> bool {
     matches!(byte, 0xc2 | 0xd9 | 0xdb | 0xdf | 0xe0 | 0xe1 | 0xe2 | 0xea | 0xef | 0xf0)
 }
 
+/// What a byte does to a run of digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Ends it.
+    Ends,
+    /// Goes on with it.
+    Digit,
+    /// May stand in it, a few times in a row.
+    Separates,
+    /// May stand in it, unseen.
+    Passes,
+}
+
+/// The roles of all bytes.
+static ROLES: LazyLock<[Role; 256]> =
+    LazyLock::new(|| std::array::from_fn(|byte| u8::try_from(byte).map_or(Role::Ends, Role::of)));
+
+impl Role {
+    fn of(byte: u8) -> Self {
+        if byte.is_ascii_digit() || is_other_lead(byte) {
+            Self::Digit
+        } else if is_separator(byte) || b"()".contains(&byte) {
+            // Telephone numbers have brackets, too.
+            Self::Separates
+        } else if byte.is_ascii() && byte != 0 {
+            Self::Ends
+        } else {
+            Self::Passes
+        }
+    }
+}
+
 /// Whether so many digits stand together: `false` is sure.
 pub(super) fn may_hold(text: &[u8], least: usize) -> bool {
-    if count(text) < least {
+    if text.len() < least || count(text) < least {
         return false;
     }
+    let roles = &*ROLES;
     let (mut run, mut between) = (0_usize, 0_usize);
     for byte in text {
-        if byte.is_ascii_digit() || is_other_lead(*byte) {
-            run = run.saturating_add(1);
-            between = 0;
-            if run >= least {
-                return true;
+        match roles.get(usize::from(*byte)) {
+            Some(Role::Digit) => {
+                run = run.saturating_add(1);
+                between = 0;
+                if run >= least {
+                    return true;
+                }
             }
-        } else if is_separator(*byte) || b"()".contains(byte) {
-            // Telephone numbers have brackets, too.
-            between = between.saturating_add(1);
-            if between > SEPARATORS_MAX {
-                run = 0;
+            Some(Role::Separates) => {
+                between = between.saturating_add(1);
+                if between > SEPARATORS_MAX {
+                    run = 0;
+                }
             }
-        } else if byte.is_ascii() && *byte != 0 {
-            run = 0;
+            Some(Role::Ends) | None => run = 0,
+            Some(Role::Passes) => {}
         }
     }
     false

@@ -18,13 +18,19 @@ use super::fold::Folded;
 use super::method::{Form, Written};
 use super::places::NOWHERE;
 use super::plan::MaskPlan;
+use super::schema::Splices;
 use super::text;
-use lex::{Content, first_of_document, string_content};
+use lex::{
+    Bounds, Content, Key, after_key, after_space, after_string, after_value, first_of_document,
+};
 
 /// How deep containers may nest, all levels of strings together (`faults.md` §4.5).
 pub const DEPTH_MAX: usize = 128;
 /// How many tokens a value may have, all levels of strings together (`faults.md` §4.5).
 pub const TOKENS_MAX: u32 = 200_000;
+/// In how many containers a value must be that is first read as a whole, and only then string by string, if there are clues
+/// in it. Deeper ones are not, so that no value is read more than thrice; of the outermost the plan has looked.
+const CLUE_DEPTHS: std::ops::RangeInclusive<usize> = 1..=2;
 /// How deep documents in strings are entered.
 pub const LEVELS_MAX: usize = 3;
 
@@ -53,6 +59,8 @@ pub(super) struct Sheet {
     pub(super) text: Vec<u8>,
     pub(super) folded: Folded,
     pub(super) found: Vec<Found>,
+    /// What the walks over other formats put in.
+    pub(super) splices: Splices,
 }
 
 /// An open container, and how far members or elements of it stay.
@@ -70,21 +78,6 @@ struct Open {
     is_cut: bool,
 }
 
-/// A value that is masked whole, or left out, and walked through for validation alone.
-#[derive(Clone, Copy, Debug)]
-struct Covered {
-    start: usize,
-    depth: usize,
-    site: u16,
-    is_cut: bool,
-}
-
-/// What a value's first byte came to.
-enum Begun {
-    Scalar,
-    Container { is_object: bool, node: u16 },
-}
-
 struct Walk<'w> {
     plan: &'w MaskPlan,
     sheet: &'w mut Sheet,
@@ -92,12 +85,14 @@ struct Walk<'w> {
     root: &'w [u8],
     /// The document of this level.
     input: &'w [u8],
+    /// What of it has not been read yet.
+    rest: &'w [u8],
     level: usize,
-    at: usize,
     tokens_left: u32,
     /// How many encoded strings are around.
     encodings: usize,
-    covered: Option<Covered>,
+    /// Whether nothing is masked but what paths lead to.
+    is_blind: bool,
 }
 
 /// Walks `document`, which is UTF-8. Masks are in `sheet.out`, if there are any.
@@ -123,11 +118,11 @@ fn walk_from(
         sheet,
         root: document,
         input: document,
+        rest: document,
         level: 0,
-        at: 0,
         tokens_left,
         encodings,
-        covered: None,
+        is_blind: plan.detectors().is_empty(),
     };
     walk.document(root)?;
     let tokens_left = walk.tokens_left;
@@ -137,45 +132,127 @@ fn walk_from(
     Ok(tokens_left)
 }
 
+/// Puts what masks all of a document in the place of what was masked in it.
+pub(super) fn replace_whole(plan: &MaskPlan, document: &[u8], site: u16, sheet: &mut Sheet) {
+    let Sheet { out, hits, text, .. } = sheet;
+    let Some(treatment) = plan.treatment(site) else { return };
+    hits.clear();
+    hits.push(site);
+    out.clear();
+    out.push(b'"');
+    if treatment.write(Form::Object, document, text, out) == Written::Literal {
+        out.remove(0);
+    } else {
+        out.push(b'"');
+    }
+}
+
 impl<'w> Walk<'w> {
     fn document(&mut self, root: u16) -> Result<(), Unreadable> {
         let base = self.sheet.stack.len();
         let mut node = root;
         self.space();
         loop {
-            let drop = if self.covered.is_none() { self.drop_of(node) } else { None };
-            if let Some(site) = drop {
-                // A document cannot be left out of itself.
-                let depth = self.sheet.stack.len();
-                if depth == base {
-                    return Err(Unreadable);
+            let mut complete = self.value(node, base)?;
+            node = loop {
+                if complete {
+                    if self.sheet.stack.len() <= base {
+                        self.space();
+                        return if self.rest.is_empty() { Ok(()) } else { Err(Unreadable) };
+                    }
+                    complete = self.after_member()?;
+                } else if let Some(node) = self.member()? {
+                    break node;
+                } else {
+                    complete = true;
                 }
-                self.covered = Some(Covered { start: self.at, depth, site, is_cut: true });
-            }
-            let mut complete = match self.value(node)? {
-                Begun::Scalar => {
-                    self.uncover();
-                    true
-                }
-                Begun::Container { is_object, node } => self.open(is_object, node)?,
             };
-            while complete {
-                if self.sheet.stack.len() <= base {
-                    self.space();
-                    return if self.at == self.input.len() { Ok(()) } else { Err(Unreadable) };
-                }
-                complete = self.after_member()?;
-            }
-            node = self.member()?;
         }
     }
 
-    /// Opens a container whose bracket has been read; `true` if it closes at once.
-    fn open(&mut self, is_object: bool, node: u16) -> Result<bool, Unreadable> {
+    /// Reads the value that begins here; `false` if it is a container with members, which is open then.
+    fn value(&mut self, node: u16, base: usize) -> Result<bool, Unreadable> {
+        if node == NOWHERE {
+            if self.is_blind || CLUE_DEPTHS.contains(&self.sheet.stack.len()) {
+                let (before, tokens_left) = (self.rest, self.tokens_left);
+                self.skip()?;
+                if self.is_blind || !self.has_clue(before) {
+                    return Ok(true);
+                }
+                (self.rest, self.tokens_left) = (before, tokens_left);
+            }
+        } else if let Some(site) = self.drop_of(node) {
+            // A document cannot be left out of itself.
+            if self.sheet.stack.len() == base {
+                return Err(Unreadable);
+            }
+            self.skip()?;
+            self.cut_member(site);
+            return Ok(true);
+        }
+        let start = self.at();
+        match self.rest.split_first() {
+            Some((b'{', after)) => {
+                if let Some(site) = self.plan.mask_of(node) {
+                    self.skip()?;
+                    self.replace(start, self.at(), site, Form::Object);
+                    return Ok(true);
+                }
+                self.open(true, node, after)
+            }
+            Some((b'[', after)) => self.open(false, node, after),
+            Some((b'"', after)) => {
+                self.token()?;
+                let content = self.string(after)?;
+                self.string_value(node, content)?;
+                Ok(true)
+            }
+            first => {
+                let first = first.map(|(first, _)| *first);
+                self.skip()?;
+                match first {
+                    Some(b'n') => {}
+                    Some(b't' | b'f') => self.masked(start, node, Form::Bool),
+                    _ => self.number_value(node, start),
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Reads the value that begins here, in which nothing is masked, or all.
+    fn skip(&mut self) -> Result<bool, Unreadable> {
+        let depth = self.sheet.stack.len();
+        let mut bounds = Bounds { depth, tokens_left: self.tokens_left };
+        let after = after_value(self.rest, &mut bounds);
+        self.tokens_left = bounds.tokens_left;
+        self.rest = after?;
+        Ok(true)
+    }
+
+    /// Whether a detector could find something in the value that was just read, and began with `before`.
+    fn has_clue(&self, before: &[u8]) -> bool {
+        let value = before.get(..before.len().saturating_sub(self.rest.len()));
+        value.is_none_or(|value| {
+            memchr::memchr(b'\\', value).is_some() || self.plan.detectors().document_may_hold(value)
+        })
+    }
+
+    /// Masks the value that began at `start`, and has been read, where a path says so.
+    fn masked(&mut self, start: usize, node: u16, form: Form) {
+        if let Some(site) = self.plan.mask_of(node) {
+            self.replace(start, self.at(), site, form);
+        }
+    }
+
+    /// Opens a container, `after` its bracket; `true` if it closes at once.
+    fn open(&mut self, is_object: bool, node: u16, after: &'w [u8]) -> Result<bool, Unreadable> {
+        self.token()?;
         if self.sheet.stack.len() >= DEPTH_MAX {
             return Err(Unreadable);
         }
-        let at = self.at;
+        self.rest = after;
+        let at = self.at();
         self.sheet.stack.push(Open {
             node,
             is_object,
@@ -186,14 +263,15 @@ impl<'w> Walk<'w> {
         });
         self.space();
         let close = if is_object { b'}' } else { b']' };
-        Ok(self.peek() == Some(close))
+        Ok(self.rest.first() == Some(&close))
     }
 
     /// Reads what follows a member or element: `false` if another one does, `true` if that was the end of its container.
     fn after_member(&mut self) -> Result<bool, Unreadable> {
         self.space();
-        let at = self.at;
+        let at = self.at();
         let next = self.next()?;
+        let behind = self.at();
         let Some(open) = self.sheet.stack.last_mut() else { return Err(Unreadable) };
         match (next, open.is_object) {
             (b',', _) => {
@@ -203,36 +281,84 @@ impl<'w> Walk<'w> {
                 open.is_cut = false;
                 if leads {
                     // What was left out stood first, so the comma behind it goes with it.
-                    self.cut(at, self.at);
+                    self.cut(at, behind);
                 }
                 self.space();
                 Ok(false)
             }
             (b'}', true) | (b']', false) => {
                 self.sheet.stack.pop();
-                self.uncover();
                 Ok(true)
             }
             _ => Err(Unreadable),
         }
     }
 
-    /// Begins a member or element of the innermost container: reads its key, if it has one; returns the node of its value.
-    fn member(&mut self) -> Result<u16, Unreadable> {
-        let at = self.at;
+    /// Begins a member or element of the innermost container: reads its key, if it has one; returns the node of its value,
+    /// or `None` where the container has ended.
+    fn member(&mut self) -> Result<Option<u16>, Unreadable> {
+        let at = self.at();
         let open = self.sheet.stack.last_mut().ok_or(Unreadable)?;
         open.member = at;
-        let Open { node, is_object, .. } = *open;
-        if is_object { self.key(node) } else { Ok(node) }
+        let open = *open;
+        match open {
+            Open { is_object: false, node, .. } => Ok(Some(node)),
+            _ if self.is_blind => self.pass(open),
+            Open { node, .. } => self.key(node).map(Some),
+        }
+    }
+
+    /// Passes members of the innermost object, `open`, that lead nowhere, up to one that leads somewhere: returns the node
+    /// of its value; `None` at the end of the object, which is closed then.
+    fn pass(&mut self, mut open: Open) -> Result<Option<u16>, Unreadable> {
+        let depth = self.sheet.stack.len();
+        let mut bounds = Bounds { depth, tokens_left: self.tokens_left };
+        let mut rest = self.rest;
+        let at = |rest: &[u8]| self.input.len().saturating_sub(rest.len());
+        let node = loop {
+            open.member = at(rest);
+            let (after, content) = after_key(rest, &mut bounds)?;
+            let node = match content {
+                Key::Plain(key) => self.plan.child(open.node, key),
+                Key::Escaped(raw) => {
+                    self.sheet.text.clear();
+                    text::unescape(raw, &mut self.sheet.text);
+                    self.plan.child(open.node, &self.sheet.text)
+                }
+            };
+            if node != NOWHERE {
+                rest = after;
+                break Some(node);
+            }
+            rest = after_space(after_value(after, &mut bounds)?);
+            open.keeps_one = true;
+            match rest.split_first() {
+                Some((b',', after)) => {
+                    open.separator = at(rest);
+                    rest = after_space(after);
+                }
+                Some((b'}', after)) => {
+                    rest = after;
+                    break None;
+                }
+                _ => return Err(Unreadable),
+            }
+        };
+        self.rest = rest;
+        self.tokens_left = bounds.tokens_left;
+        match (node, self.sheet.stack.last_mut()) {
+            (Some(_), Some(innermost)) => *innermost = open,
+            _ => {
+                self.sheet.stack.pop();
+            }
+        }
+        Ok(node)
     }
 
     /// Reads a key, its colon, and the space around; returns the node of its value.
     fn key(&mut self, parent: u16) -> Result<u16, Unreadable> {
-        if self.next()? != b'"' {
-            return Err(Unreadable);
-        }
         self.token()?;
-        let content = self.string()?;
+        let content = self.string(self.rest.strip_prefix(b"\"").ok_or(Unreadable)?)?;
         let raw = self.content(content);
         let mut node = NOWHERE;
         if parent != NOWHERE {
@@ -245,12 +371,9 @@ impl<'w> Walk<'w> {
             };
         }
         self.space();
-        if self.next()? != b':' {
-            return Err(Unreadable);
-        }
-        self.space();
+        self.rest = after_space(self.rest.strip_prefix(b":").ok_or(Unreadable)?);
         // Behind the colon, where it shows whether the member is left out with its key.
-        if self.covered.is_none() && self.drop_of(node).is_none() {
+        if !self.is_blind && self.drop_of(node).is_none() {
             self.detect(content);
         }
         Ok(node)
@@ -261,57 +384,7 @@ impl<'w> Walk<'w> {
         if node == NOWHERE {
             return None;
         }
-        self.plan.drop_of(node, matches!(self.peek(), Some(b'{' | b'[')))
-    }
-
-    fn value(&mut self, node: u16) -> Result<Begun, Unreadable> {
-        self.token()?;
-        let start = self.at;
-        match self.next()? {
-            b'"' => {
-                let content = self.string()?;
-                if self.covered.is_none() {
-                    self.string_value(node, content)?;
-                }
-            }
-            b'{' => return Ok(self.object(start, node)),
-            b'[' => return Ok(Begun::Container { is_object: false, node }),
-            first @ (b'-' | b'0'..=b'9') => {
-                self.number(first)?;
-                self.number_value(node, start);
-            }
-            b't' => self.literal(b"rue", node, start)?,
-            b'f' => self.literal(b"alse", node, start)?,
-            b'n' => self.literal(b"ull", NOWHERE, start)?,
-            _ => return Err(Unreadable),
-        }
-        Ok(Begun::Scalar)
-    }
-
-    fn object(&mut self, start: usize, node: u16) -> Begun {
-        let is_object = true;
-        if self.covered.is_some() {
-            return Begun::Container { is_object, node: NOWHERE };
-        }
-        let Some(site) = self.plan.mask_of(node) else {
-            return Begun::Container { is_object, node };
-        };
-        let depth = self.sheet.stack.len();
-        self.covered = Some(Covered { start, depth, site, is_cut: false });
-        Begun::Container { is_object, node: NOWHERE }
-    }
-
-    /// Masks or leaves out the value that is covered, if it has just proved readable.
-    fn uncover(&mut self) {
-        let Some(covered) = self.covered.filter(|it| it.depth == self.sheet.stack.len()) else {
-            return;
-        };
-        self.covered = None;
-        if covered.is_cut {
-            self.cut_member(covered.site);
-        } else {
-            self.replace(covered.start, self.at, covered.site, Form::Object);
-        }
+        self.plan.drop_of(node, matches!(self.rest.first(), Some(b'{' | b'[')))
     }
 
     /// Leaves out the current member or element, which ends here, and a comma with it.
@@ -319,7 +392,7 @@ impl<'w> Walk<'w> {
         let Some(open) = self.sheet.stack.last_mut() else { return };
         open.is_cut = true;
         let start = if open.keeps_one { open.separator } else { open.member };
-        self.cut(start, self.at);
+        self.cut(start, self.at());
         self.sheet.hits.push(site);
     }
 
@@ -353,28 +426,11 @@ impl<'w> Walk<'w> {
     }
 
     fn number_value(&mut self, node: u16, start: usize) {
-        if self.covered.is_some() {
-            return;
-        }
-        let literal = self.input.get(start..self.at).unwrap_or_default();
+        let literal = self.input.get(start..self.at()).unwrap_or_default();
         let site = self.plan.mask_of(node).or_else(|| self.plan.detectors().number(literal));
         if let Some(site) = site {
-            self.replace(start, self.at, site, Form::Number);
+            self.replace(start, self.at(), site, Form::Number);
         }
-    }
-
-    fn literal(&mut self, rest: &[u8], node: u16, start: usize) -> Result<(), Unreadable> {
-        let end = self.at.saturating_add(rest.len());
-        if self.input.get(self.at..end) != Some(rest) {
-            return Err(Unreadable);
-        }
-        self.at = end;
-        if self.covered.is_none()
-            && let Some(site) = self.plan.mask_of(node)
-        {
-            self.replace(start, end, site, Form::Bool);
-        }
-        Ok(())
     }
 
     /// Masks what the detectors find in a string that is not masked whole.
@@ -423,11 +479,11 @@ impl<'w> Walk<'w> {
             sheet: &mut *self.sheet,
             root: self.root,
             input: &decoded,
+            rest: &decoded,
             level: level.saturating_add(1),
-            at: 0,
             tokens_left: self.tokens_left,
             encodings: self.encodings,
-            covered: None,
+            is_blind: self.is_blind,
         };
         let entered = inner.document(node).is_ok();
         self.tokens_left = inner.tokens_left;
@@ -541,63 +597,28 @@ impl<'w> Walk<'w> {
         self.input.get(content.start..content.end).unwrap_or_default()
     }
 
-    fn peek(&self) -> Option<u8> {
-        self.input.get(self.at).copied()
+    /// Where the walk is in the document.
+    fn at(&self) -> usize {
+        self.input.len().saturating_sub(self.rest.len())
     }
 
     fn next(&mut self) -> Result<u8, Unreadable> {
-        let byte = self.peek().ok_or(Unreadable)?;
-        self.at = self.at.saturating_add(1);
-        Ok(byte)
+        let (byte, rest) = self.rest.split_first().ok_or(Unreadable)?;
+        self.rest = rest;
+        Ok(*byte)
     }
 
     fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at = self.at.saturating_add(1);
-        }
+        self.rest = after_space(self.rest);
     }
 
-    /// Reads a string whose opening quote has been read.
-    fn string(&mut self) -> Result<Content, Unreadable> {
-        let content = string_content(self.input, self.at)?;
-        self.at = content.end.saturating_add(1);
-        Ok(content)
-    }
-
-    /// Reads a number whose first byte has been read.
-    fn number(&mut self, first: u8) -> Result<(), Unreadable> {
-        let lead = if first == b'-' { self.next()? } else { first };
-        match lead {
-            b'0' => {}
-            b'1'..=b'9' => self.digits(),
-            _ => return Err(Unreadable),
-        }
-        if self.peek() == Some(b'.') {
-            self.at = self.at.saturating_add(1);
-            self.digit()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at = self.at.saturating_add(1);
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at = self.at.saturating_add(1);
-            }
-            self.digit()?;
-        }
-        Ok(())
-    }
-
-    /// One digit or more.
-    fn digit(&mut self) -> Result<(), Unreadable> {
-        if !self.next()?.is_ascii_digit() {
-            return Err(Unreadable);
-        }
-        self.digits();
-        Ok(())
-    }
-
-    fn digits(&mut self) {
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at = self.at.saturating_add(1);
-        }
+    /// Reads a string, of which `after` follows the opening quote.
+    fn string(&mut self, after: &'w [u8]) -> Result<Content, Unreadable> {
+        let start = self.input.len().saturating_sub(after.len());
+        let (rest, writing) = after_string(after)?;
+        self.rest = rest;
+        // One byte less: the quote.
+        let end = self.at().saturating_sub(1);
+        Ok(Content { start, end, writing })
     }
 }

@@ -90,6 +90,12 @@ impl TruncateDate {
         true
     }
 
+    /// The truncated date of a number's decimal text; `None` where it is none, or before 1970.
+    pub(in crate::masking) fn number_of(&self, digits: &[u8]) -> Option<u64> {
+        let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        u64::try_from(self.number(number)?).ok()
+    }
+
     /// The truncated date of a number; `None` where it is none, or not said what it counts.
     pub(super) fn number(&self, number: i64) -> Option<i64> {
         let a_day = self.epoch?.a_day();

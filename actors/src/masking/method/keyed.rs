@@ -130,7 +130,7 @@ impl KeyedHash {
     }
 
     /// All bytes of the hash of `text`.
-    pub(super) fn digest(&self, text: &[u8]) -> [u8; 32] {
+    pub(in crate::masking) fn digest(&self, text: &[u8]) -> [u8; 32] {
         let mut state = self.state.clone();
         state.update(text);
         state.finalize().into_bytes().into()
@@ -173,6 +173,11 @@ impl Token {
 
     pub(super) fn number(&self, text: &[u8]) -> u64 {
         self.hash.number(text)
+    }
+
+    /// All bytes of the hash of `text`.
+    pub(in crate::masking) fn digest(&self, text: &[u8]) -> [u8; 32] {
+        self.hash.digest(text)
     }
 }
 

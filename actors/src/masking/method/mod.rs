@@ -186,6 +186,13 @@ impl Treatment {
         }
     }
 
+    /// The number that stands for a whole number's decimal text, if it is none below 0 and of 64 bits.
+    pub(super) fn number(&self, digits: &[u8]) -> Option<u64> {
+        let mut written = Vec::new();
+        self.write_number(digits, &mut written);
+        std::str::from_utf8(&written).ok()?.parse().ok()
+    }
+
     /// Appends the number that stands for a number; 0 where the method has none for it.
     fn write_number(&self, literal: &[u8], out: &mut Vec<u8>) {
         let digits = literal.strip_prefix(b"-").unwrap_or(literal);

@@ -2,14 +2,13 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::super::demand::Demand;
 use super::super::detect::Detectors;
 use super::super::method::{
     Alphabet, Encrypt, Epoch, Keys, Method, Precision, Treatment, TruncateDate,
 };
 use super::super::yaml::{Key, Located, Node};
+use super::RulesError;
 use super::reader::Reader;
-use super::{Direction, RulesError};
 
 /// How large a pattern may be once it is compiled.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
@@ -163,44 +162,6 @@ fn keyed(
         _ => Encrypt::new(keys, id, &label.name, alphabet).map(Method::Encrypt),
     };
     method.ok_or_else(|| reader.error(line, format!("key `{id}` cannot be used")))
-}
-
-/// Which ways a rule holds.
-pub(super) fn read_directions(
-    reader: &Reader<'_>,
-    value: Located,
-) -> Result<Vec<Direction>, RulesError> {
-    let line = value.line;
-    let mut on = Vec::new();
-    for way in reader.list(value)? {
-        let (line, way) = reader.text(way)?;
-        on.push(match reader.choose(line, "way", &way, &["read", "write"])? {
-            "read" => Direction::Read,
-            _ => Direction::Write,
-        });
-    }
-    if on.is_empty() {
-        return Err(reader.error(line, "a rule holds on no way; say `on: [read, write]`"));
-    }
-    Ok(on)
-}
-
-/// What a topic demands: `json`, or a schema.
-pub(super) fn read_demand(reader: &Reader<'_>, value: Located) -> Result<Demand, RulesError> {
-    let mut demand = Demand::default();
-    if let Node::Text(_) = value.node {
-        let (line, format) = reader.text(value)?;
-        reader.choose(line, "format", &format, &["json"])?;
-        return Ok(demand);
-    }
-    for (key, schema) in reader.map(value)? {
-        reader.known(&key, &["json-schema"])?;
-        let (line, text) = reader.text(schema)?;
-        demand
-            .add_schema(&text)
-            .map_err(|error| reader.error(line, format!("`json-schema`: {error}")))?;
-    }
-    Ok(demand)
 }
 
 /// The body of a detector: a regular expression, with texts in which it finds something and in which it does not.

@@ -8,6 +8,7 @@ mod label;
 mod path;
 mod planned;
 mod reader;
+mod reading;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use super::plan::MaskPlan;
 use super::yaml::{self, Located, Node};
 use planned::Planned;
 use reader::Reader;
+pub use reading::{Reading, Unreadable};
 
 /// How many labels there may be, and how many keys the paths of all rules may have.
 const LABELS_MAX: usize = 1_000;
@@ -48,6 +50,8 @@ pub struct Rules {
     rules: Vec<Rule>,
     sites_count: usize,
     any_on_write: bool,
+    /// Where a rule needs the schema registry, the first that does.
+    registry_place: Option<Arc<str>>,
 }
 
 /// A file of mask rules, already read.
@@ -94,6 +98,7 @@ struct Rule {
     on: Vec<Direction>,
     /// What must be true of values that are written.
     demand: Option<Arc<Demand>>,
+    reading: Reading,
 }
 
 /// Something in a rule, and the labels that it falls under.
@@ -163,6 +168,9 @@ impl Rules {
                 let line = rule.line;
                 let rule = rules.read_rule(&reader, rule)?;
                 rules.any_on_write |= rule.on.contains(&Direction::Write) || rule.demand.is_some();
+                if rule.reading.needs_registry(rule.demand.as_deref()) {
+                    rules.registry_place.get_or_insert_with(|| reader.place(line));
+                }
                 rules.rules.push(rule);
                 rules.check_size(&reader, line)?;
             }
@@ -195,6 +203,18 @@ impl Rules {
     /// What must be true of the values that are written to `topic`.
     pub fn demands(&self, topic: &str) -> Vec<Arc<Demand>> {
         self.matching(topic).filter_map(|rule| rule.demand.clone()).collect()
+    }
+
+    /// How records of `topic` are read.
+    #[must_use]
+    pub fn reading(&self, topic: &str) -> Reading {
+        Reading::of(self.matching(topic).map(|rule| (&rule.reading, rule.demand.as_deref())))
+    }
+
+    /// File and line of the first rule that needs a schema registry.
+    #[must_use]
+    pub fn registry_place(&self) -> Option<&str> {
+        self.registry_place.as_deref()
     }
 
     /// Whether any rule names `topic`: where none does, nobody need be asked about labels.
@@ -255,7 +275,17 @@ impl Rules {
 
     fn read_rule(&self, reader: &Reader<'_>, rule: Located) -> Result<Rule, RulesError> {
         const KEYS: &[&str] = &[
-            "topics", "on", "format", "fields", "encoded", "detect", "key", "headers", "only",
+            "topics",
+            "on",
+            "format",
+            "key-format",
+            "unreadable",
+            "fields",
+            "encoded",
+            "detect",
+            "key",
+            "headers",
+            "only",
             "validate",
         ];
         let line = rule.line;
@@ -267,9 +297,10 @@ impl Rules {
                         read.topics.push(reader.text(topic)?.1);
                     }
                 }
-                "format" => {
-                    let (line, format) = reader.text(value)?;
-                    reader.choose(line, "format", &format, &["json"])?;
+                "format" => read.reading.values = reading::read_format(reader, value, "json")?,
+                "key-format" => read.reading.keys = reading::read_format(reader, value, "text")?,
+                "unreadable" => {
+                    read.reading.unreadable = Some(reading::read_unreadable(reader, value)?);
                 }
                 "fields" => {
                     for (path, labels) in reader.map(value)? {
@@ -296,8 +327,8 @@ impl Rules {
                     }
                 }
                 "only" => read.only = Some(self.read_only(reader, value)?),
-                "on" => read.on = label::read_directions(reader, value)?,
-                "validate" => read.demand = Some(Arc::new(label::read_demand(reader, value)?)),
+                "on" => read.on = reading::read_directions(reader, value)?,
+                "validate" => read.demand = Some(Arc::new(reading::read_demand(reader, value)?)),
                 _ => self.read_detect(reader, value, &mut read)?,
             }
         }

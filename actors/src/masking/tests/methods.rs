@@ -7,7 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::SecretSlice;
 
-use super::super::{Demand, Direction, Keys, MaskPlan, Masked, RulesFile, Scratch, compile};
+use super::super::{
+    Content, Demand, Direction, Keys, MaskPlan, Masked, RulesFile, Scratch, compile,
+};
 use super::{check, keys, masked, plan};
 
 /// The plan of a topic `t` whose field `f`, header `h` and key fall under a label with this body.
@@ -324,7 +326,7 @@ fn wrong_labels_and_paths_are_refused_with_their_place() {
         (rule("validate: xml"), "t.yaml:4: unknown format `xml`; the nearest known is `json`"),
         (
             rule("validate: { json-schema: '{' }"),
-            "t.yaml:4: `json-schema`: it is no JSON: EOF while parsing an object at line 1 column 1",
+            "t.yaml:4: `json-schema`: no JSON Schema: it is no JSON: EOF while parsing an object at line 1 column 1",
         ),
         (rule("headers: [x]"), "t.yaml:4: a map is wanted here, and this is a list"),
         (
@@ -342,7 +344,8 @@ fn wrong_labels_and_paths_are_refused_with_their_place() {
 
 #[test]
 fn demands_say_what_is_wrong_and_nothing_of_the_value() {
-    let mut json = Demand::default();
+    let json = Demand::Json;
+    let check = |demand: &Demand, value: &[u8]| demand.check(Content::Plain(value));
     let rows: [(&[u8], Result<(), &str>); 5] = [
         (b"{\"a\":[1,2.5e7,\"x\",null]}", Ok(())),
         (b"17", Ok(())),
@@ -351,23 +354,29 @@ fn demands_say_what_is_wrong_and_nothing_of_the_value() {
         (b"\"\xff\"", Err("it is no UTF-8 from byte 1 on")),
     ];
     for (value, expected) in rows {
-        assert_eq!(json.check(value), expected.map_err(str::to_owned), "{}", value.escape_ascii());
+        assert_eq!(
+            check(&json, value),
+            expected.map_err(str::to_owned),
+            "{}",
+            value.escape_ascii()
+        );
     }
-    json.add_schema(r#"{"properties":{"card":{"type":"string","pattern":"^(4+)+$"}}}"#).unwrap();
-    assert_eq!(json.check(br#"{"card":"4444"}"#), Ok(()));
-    let error = json.check(br#"{"card":{"secret":"s3cr3t"}}"#).unwrap_err();
+    let schema = r#"{"properties":{"card":{"type":"string","pattern":"^(4+)+$"}}}"#;
+    let schema = Demand::json_schema(schema).unwrap();
+    assert_eq!(check(&schema, br#"{"card":"4444"}"#), Ok(()));
+    let error = check(&schema, br#"{"card":{"secret":"s3cr3t"}}"#).unwrap_err();
     assert!(error.starts_with("/card: ") && !error.contains("s3cr3t"), "{error}");
     // A pattern that a backtracking engine would take for ever to refuse.
     let hostile = format!("{{\"card\":\"{}x\"}}", "4".repeat(100_000));
     let started = std::time::Instant::now();
-    assert!(json.check(hostile.as_bytes()).is_err());
+    assert!(check(&schema, hostile.as_bytes()).is_err());
     assert!(started.elapsed() < std::time::Duration::from_secs(5));
     for (schema, expected) in [
-        ("{", "it is no JSON: EOF while parsing an object at line 1 column 1"),
+        ("{", "no JSON Schema: it is no JSON: EOF while parsing an object at line 1 column 1"),
         (r#"{"type":"nothing"}"#, ""),
         (r#"{"$ref":"https://schemas.example/a.json"}"#, ""),
     ] {
-        let error = json.add_schema(schema).unwrap_err().to_string();
+        let error = Demand::json_schema(schema).unwrap_err().to_string();
         assert!(error.starts_with(expected) && !error.is_empty(), "{error}");
     }
 }

@@ -16,6 +16,8 @@ import time
 import confluent_kafka as kafka
 from confluent_kafka import admin as kafka_admin
 
+from serdes import Serdes
+
 RETRIABLE_POLL_SECONDS = 0.2
 
 
@@ -317,7 +319,12 @@ class Handle:
 FINAL = {kafka.KafkaError._AUTHENTICATION, kafka.KafkaError.SASL_AUTHENTICATION_FAILED}
 
 HANDLES = {}
-CLIENTS = {"producer.open": Producers, "consumer.open": Consumers, "admin.open": Admins}
+CLIENTS = {
+    "producer.open": Producers,
+    "consumer.open": Consumers,
+    "admin.open": Admins,
+    "serdes.open": Serdes,
+}
 OUTPUT = threading.Lock()
 
 

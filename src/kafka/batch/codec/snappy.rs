@@ -12,6 +12,23 @@ use super::{Fault, PREAMBLE_BYTES_MAX, Preamble, Pulled, Source, grow};
 pub(super) struct Decoder {
     decoder: snap::raw::Decoder,
     xerial: bool,
+    /// A raw block that is too large for one turn, as far as it was read.
+    long: Option<LongBlock>,
+}
+
+/// A raw block on its way through several turns.
+///
+/// ```text
+/// length varint │ { literal: xxxxxx00 [length] bytes │ copy: xxxxxx01, 10 or 11, offset }…
+/// ```
+#[derive(Clone, Copy, Debug)]
+struct LongBlock {
+    /// Where it begins in what was decoded.
+    start: usize,
+    /// Where it ends.
+    end: usize,
+    /// How much is left of the literal that was begun.
+    literal_left: usize,
 }
 
 /// Writes one raw block, or xerial's framing.
@@ -29,6 +46,7 @@ pub(super) struct Encoder {
 impl Decoder {
     pub(super) fn start(&mut self, source: &Source) -> Result<(), Fault> {
         self.xerial = source.bytes().starts_with(&XERIAL_MAGIC);
+        self.long = None;
         if source.bytes().is_empty() { Err(CUT_SHORT) } else { Ok(()) }
     }
 
@@ -39,9 +57,7 @@ impl Decoder {
         budget: usize,
     ) -> Result<Pulled, Fault> {
         if !self.xerial {
-            self.block(source.bytes(), plain, budget)?;
-            source.advance(source.bytes().len());
-            return Ok(Pulled::End);
+            return self.pull_raw(source, plain, budget);
         }
         // A stream that was appended to begins again with a header.
         if source.bytes().starts_with(&XERIAL_MAGIC) {
@@ -59,28 +75,125 @@ impl Decoder {
         Ok(if source.bytes().is_empty() { Pulled::End } else { Pulled::More })
     }
 
-    /// Decodes one raw block. Its declared length is held against the budget and against what its
-    /// bytes can hold at most, before anything is allocated.
-    fn block(&mut self, block: &[u8], plain: &mut Vec<u8>, budget: usize) -> Result<(), Fault> {
+    /// Decodes the only raw block: at once, or in several turns where that would take too long.
+    fn pull_raw(
+        &mut self,
+        source: &mut Source,
+        plain: &mut Vec<u8>,
+        budget: usize,
+    ) -> Result<Pulled, Fault> {
+        let mut block = match self.long.take() {
+            Some(block) => block,
+            None => {
+                let (start, end) = Self::stretch(source.bytes(), plain.len(), budget)?;
+                if end.saturating_sub(start) <= AT_ONCE_BYTES_MAX {
+                    self.block(source.bytes(), plain, budget)?;
+                    source.advance(source.bytes().len());
+                    return Ok(Pulled::End);
+                }
+                let length = source.bytes().iter().take_while(|byte| **byte & 0x80 != 0).count();
+                source.advance(length.saturating_add(1));
+                LongBlock { start, end, literal_left: 0 }
+            }
+        };
+        let turn_end = block.end.min(plain.len().saturating_add(TURN_BYTES));
+        grow(plain, turn_end.saturating_add(COPY_BYTES_MAX).min(block.end), budget);
+        while plain.len() < turn_end {
+            block.read_some(source, plain, turn_end)?;
+        }
+        if plain.len() < block.end {
+            self.long = Some(block);
+            return Ok(Pulled::More);
+        }
+        if source.bytes().is_empty() && plain.len() == block.end {
+            return Ok(Pulled::End);
+        }
+        Err(BROKEN)
+    }
+
+    /// From where to where a raw block would stand behind `start` decoded bytes. Its declared length is held against the
+    /// budget and against what its bytes can hold at most, before anything is allocated.
+    fn stretch(block: &[u8], start: usize, budget: usize) -> Result<(usize, usize), Fault> {
         let declared = snap::raw::decompress_len(block).map_err(|_| BROKEN)?;
-        let end = plain.len().saturating_add(declared);
+        let end = start.saturating_add(declared);
         if end > budget {
             return Err(Fault::Budget);
         }
         if declared > block.len().saturating_mul(RATIO_MAX) {
             return Err(Fault::Corrupt("a block declares more than it can hold"));
         }
-        let start = plain.len();
+        Ok((start, end))
+    }
+
+    /// Decodes one raw block.
+    fn block(&mut self, block: &[u8], plain: &mut Vec<u8>, budget: usize) -> Result<(), Fault> {
+        let (start, end) = Self::stretch(block, plain.len(), budget)?;
         grow(plain, end, budget);
         plain.resize(end, 0);
         let room = plain.get_mut(start..).unwrap_or_default();
         match self.decoder.decompress(block, room) {
-            Ok(written) if written == declared => Ok(()),
+            Ok(written) if start.checked_add(written) == Some(end) => Ok(()),
             _ => {
                 plain.truncate(start);
                 Err(BROKEN)
             }
         }
+    }
+}
+
+impl LongBlock {
+    /// Decodes one element, or what of a literal fits into the turn.
+    fn read_some(
+        &mut self,
+        source: &mut Source,
+        plain: &mut Vec<u8>,
+        turn_end: usize,
+    ) -> Result<(), Fault> {
+        if self.literal_left > 0 {
+            let count = self.literal_left.min(turn_end.saturating_sub(plain.len()));
+            plain.extend_from_slice(source.bytes().get(..count).ok_or(BROKEN)?);
+            source.advance(count);
+            self.literal_left = self.literal_left.saturating_sub(count);
+            return Ok(());
+        }
+        let [tag, extra @ ..] = source.bytes() else { return Err(BROKEN) };
+        let high = usize::from(tag >> 2);
+        // How many bytes follow the tag.
+        let (follow, copied) = match tag & 3 {
+            0 => (high.saturating_sub(59), None),
+            1 => (1, Some((high & 7).saturating_add(4))),
+            2 => (2, Some(high.saturating_add(1))),
+            _ => (4, Some(high.saturating_add(1))),
+        };
+        let mut number = [0; 4];
+        number
+            .get_mut(..follow)
+            .zip(extra.get(..follow))
+            .map(|(number, extra)| number.copy_from_slice(extra))
+            .ok_or(BROKEN)?;
+        let number = usize::try_from(u32::from_le_bytes(number)).map_err(|_| BROKEN)?;
+        // The highest bits of a short copy's offset are in its tag.
+        let offset = if tag & 3 == 1 { number | (high >> 3) << 8 } else { number };
+        source.advance(follow.saturating_add(1));
+        let Some(count) = copied else {
+            let length = if follow == 0 { high } else { number };
+            self.literal_left = length.saturating_add(1);
+            let fits = plain.len().saturating_add(self.literal_left) <= self.end;
+            return if fits { Ok(()) } else { Err(BROKEN) };
+        };
+        let from = plain.len().checked_sub(offset).filter(|from| *from >= self.start && offset > 0);
+        let from = from.ok_or(BROKEN)?;
+        let copy_end = plain.len().saturating_add(count);
+        if copy_end > self.end {
+            return Err(BROKEN);
+        }
+        // What is copied may reach into what it makes: the stretch from there repeats, twice as long each time.
+        while plain.len() < copy_end {
+            let there = plain.len().saturating_sub(from);
+            let some = there.min(copy_end.saturating_sub(plain.len()));
+            plain.extend_from_within(from..from.saturating_add(some));
+        }
+        Ok(())
     }
 }
 
@@ -181,5 +294,12 @@ const RAW_BLOCK_BYTES: usize = 64 << 10;
 /// A copy of 64 bytes takes three, so no input holds more than this times its length (`threats.md`
 /// §2.3).
 const RATIO_MAX: usize = 22;
+/// A raw block of no more decoded bytes than this is decoded in one turn: about a millisecond. Larger ones, which no client
+/// writes by default, take turns of their own, by a slower reader.
+const AT_ONCE_BYTES_MAX: usize = 2 << 20;
+/// How many bytes of a larger block one turn decodes.
+const TURN_BYTES: usize = 128 << 10;
+/// The most bytes that one copy stands for.
+const COPY_BYTES_MAX: usize = 64;
 const BROKEN: Fault = Fault::Corrupt("a block is broken");
 const CUT_SHORT: Fault = Fault::Corrupt("it ends within a block");

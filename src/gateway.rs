@@ -241,9 +241,8 @@ fn start_shards(
         let shared = Arc::clone(shared);
         let leader = first.take();
         let core = index;
-        let builder = LocalExecutorBuilder::new(Placement::Fixed(core))
-            .preempt_timer(limits::SOCKETS_UNSEEN_MAX)
-            .name(&format!("shard-{index}"));
+        let builder =
+            LocalExecutorBuilder::new(Placement::Fixed(core)).name(&format!("shard-{index}"));
         let shard = builder.spawn(move || async move {
             let _fuse = Fuse;
             let shard = Shard::new(index, Arc::clone(&shared), RecordLog::new(log));

@@ -19,7 +19,7 @@ use crate::kafka::found::Found;
 use crate::life::Life;
 use crate::login::{Login, Step};
 use crate::path::frame::FrameReader;
-use crate::path::masking::{Done, Job};
+use crate::path::masking::{Done, Job, Pace};
 use crate::path::record::Note;
 use crate::path::schemas::Schemas;
 use crate::path::socket::Socket;
@@ -386,8 +386,9 @@ impl Link {
         }
         let Shared { registry, control, .. } = &*self.shard.shared;
         let mut schemas = Schemas::new(registry.clone());
+        let mut pace = Pace::new();
         for job in jobs {
-            masked.push(job.run(&self.shard.masks, &mut schemas, control).await);
+            masked.push(job.run(&self.shard.masks, &mut schemas, control, &mut pace).await);
         }
         masked
     }

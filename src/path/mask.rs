@@ -303,11 +303,11 @@ impl Edit for ScreenEdit<'_> {
                 edited(masked, part, self.screen, || refused(self.invalid, self.index, part, ""))
             }
             Part::HeaderValue { name } => {
+                let Some(plan) = self.screen.mask.as_deref() else { return Edited::Kept };
                 if let Some(head) = self.heads.read_by(name) {
                     // Of several with this name no reader sees but the last.
                     return if head.bytes == bytes { Edited::Kept } else { Edited::Null };
                 }
-                let Some(plan) = self.screen.mask.as_deref() else { return Edited::Kept };
                 let masked = plan.mask_header_value(name, bytes, self.scratch);
                 edited(masked, part, self.screen, || refused(self.invalid, self.index, part, ""))
             }

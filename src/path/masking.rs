@@ -3,9 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use glommio::sync::{Permit, Semaphore};
+use glommio::timer::sleep;
 use sluicegate_actors::masking::{Direction, Rules};
 use sluicegate_actors::policy::snapshot::{PolicySnapshot, Stamp};
 use sluicegate_actors::vocabulary::UnixMillis;
@@ -16,9 +18,9 @@ use crate::kafka::batch::{BatchError, Batches};
 use crate::kafka::edit::Edits;
 use crate::kafka::found::Partition;
 use crate::kafka::wire::index;
-use crate::limits;
 use crate::path::mask::{Invalid, MaskBuffers, Progress, RecordsMask, Screen};
 use crate::path::schemas::Schemas;
+use crate::{clock, limits};
 
 /// Plans of one session by topic, until its rights change.
 #[derive(Debug, Default)]
@@ -54,6 +56,10 @@ pub struct MaskPool {
     free: RefCell<Vec<MaskBuffers>>,
     turns: Semaphore,
 }
+
+/// When who masks last let the shard look at its sockets.
+#[derive(Debug)]
+pub struct Pace(Instant);
 
 /// Mask buffers that were taken; dropping it gives them back.
 struct Taken<'p> {
@@ -112,6 +118,29 @@ impl std::fmt::Debug for MaskPool {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.pool.free.borrow_mut().push(std::mem::take(&mut self.buffers));
+    }
+}
+
+impl Pace {
+    /// From now on.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(clock::monotonic())
+    }
+
+    /// Lets others go on: those that are ready, and now and then those whose sockets are.
+    async fn rest(&mut self) {
+        if self.0.elapsed() < limits::SOCKETS_UNSEEN_MAX {
+            return glommio::executor().yield_now().await;
+        }
+        sleep(limits::SOCKETS_LOOK).await;
+        self.0 = clock::monotonic();
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -174,12 +203,18 @@ impl Job {
     /// # Cancel safety
     ///
     /// Dropping it loses the work, and nothing else: nothing was delivered.
-    pub async fn run(self, pool: &MaskPool, schemas: &mut Schemas, control: &Control) -> Done {
+    pub async fn run(
+        self,
+        pool: &MaskPool,
+        schemas: &mut Schemas,
+        control: &Control,
+        pace: &mut Pace,
+    ) -> Done {
         let mut mask = RecordsMask::new(self.records);
         let mut taken = pool.take().await;
         let masked = loop {
             match mask.step(&self.screen, &mut taken.buffers, schemas) {
-                Ok(Progress::More) => glommio::executor().yield_now().await,
+                Ok(Progress::More) => pace.rest().await,
                 Ok(Progress::Waits) => {
                     // Others mask meanwhile: the batch begins anew.
                     drop(taken);
@@ -194,6 +229,8 @@ impl Job {
             }
         };
         drop(taken);
+        // Others have their turn before the next partition's, however small this one was.
+        pace.rest().await;
         let counts = masked.as_ref().map(|masked| masked.counts.clone()).unwrap_or_default();
         let labels = self.screen.mask.iter().flat_map(|plan| plan.labels().iter().cloned());
         let labels = labels.zip(counts.labels);
@@ -264,7 +301,11 @@ pub fn fit(masked: &mut [Done], partitions: &[Partition], bytes_max: usize) {
     let mut size = masked.iter().fold(came, |size, done| {
         size.saturating_sub(was(done)).saturating_add(done.size().unwrap_or_else(|| was(done)))
     });
-    let first = partitions.iter().position(|partition| records_size(partition) > 0);
+    let delivered = |(place, partition): (usize, &Partition)| {
+        let done = masked.iter().find(|done| done.partition == place);
+        done.and_then(Done::size).unwrap_or_else(|| records_size(partition))
+    };
+    let first = partitions.iter().enumerate().map(delivered).position(|size| size > 0);
     for done in masked.iter_mut().rev() {
         let keeps = usize::from(Some(done.partition) == first);
         let Outcome::Rewritten(records) = &mut done.outcome else { continue };

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::json::DEPTH_MAX;
+use super::plan::VALUE_BYTES_MAX;
 use super::schema::frame::Framed;
 use super::schema::json::JsonSchema;
 use super::schema::{Schema, SchemaError};
@@ -58,11 +59,20 @@ impl Demand {
 /// The bytes of the document that a value is.
 fn document(value: Content<'_>) -> Result<&[u8], String> {
     match value {
-        Content::Plain(document) => Ok(document),
+        Content::Plain(document) => within_bounds(document),
         Content::Framed(framed, schema) => {
-            schema.document(framed).ok_or_else(|| "it is no JSON document".to_owned())
+            let document = schema.document(framed);
+            within_bounds(document.ok_or_else(|| "it is no JSON document".to_owned())?)
         }
     }
+}
+
+/// A document is read in one turn of a shard.
+pub(super) fn within_bounds(document: &[u8]) -> Result<&[u8], String> {
+    if document.len() > VALUE_BYTES_MAX {
+        return Err(format!("it is larger than {VALUE_BYTES_MAX} bytes"));
+    }
+    Ok(document)
 }
 
 /// Whether bytes are one document.

@@ -16,8 +16,9 @@ const FLIGHTS_MAX: usize = 64;
 /// What all who wait for a schema are told.
 pub(super) type Flight = OnceCell<Result<Arc<Schema>, RegistryError>>;
 
+/// Each with how many sit in it, which are counted under the lock: nobody leaves unseen.
 #[derive(Debug, Default)]
-pub(super) struct Flights(Mutex<HashMap<SchemaId, Arc<Flight>>>);
+pub(super) struct Flights(Mutex<HashMap<SchemaId, (Arc<Flight>, usize)>>);
 
 /// One who waits. The last to leave ends the flight.
 #[derive(Debug)]
@@ -32,12 +33,12 @@ impl Flights {
     pub(super) fn join(&self, id: SchemaId) -> Result<Seat<'_>, RegistryError> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = flights.len() >= FLIGHTS_MAX;
-        let flight = match flights.get(&id) {
-            Some(flight) => Arc::clone(flight),
-            None if is_full => return Err(RegistryError::Busy { limit: FLIGHTS_MAX }),
-            None => Arc::clone(flights.entry(id).or_default()),
-        };
-        Ok(Seat { flights: self, id, flight })
+        if is_full && !flights.contains_key(&id) {
+            return Err(RegistryError::Busy { limit: FLIGHTS_MAX });
+        }
+        let (flight, seats) = flights.entry(id).or_default();
+        *seats = seats.saturating_add(1);
+        Ok(Seat { flights: self, id, flight: Arc::clone(flight) })
     }
 }
 
@@ -50,9 +51,11 @@ impl Seat<'_> {
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The map's and this one's own.
-        if Arc::strong_count(&self.flight) <= 2 {
-            flights.remove(&self.id);
+        if let Some((_, seats)) = flights.get_mut(&self.id) {
+            *seats = seats.saturating_sub(1);
+            if *seats == 0 {
+                flights.remove(&self.id);
+            }
         }
     }
 }

@@ -3,24 +3,46 @@
 use jsonschema::{PatternOptions, Retrieve, Uri, Validator};
 use serde_json::Value;
 
-use super::{Reference, SchemaError};
+use super::{Reference, SchemaError, weigh};
 
 /// What documents must be.
 #[derive(Debug)]
 pub struct JsonSchema {
     validator: Validator,
     text_bytes: usize,
+    /// How many schemas a document may be held against, where that is bounded.
+    weight: usize,
 }
 
 /// What a schema refers to, by the names that it has for it. Nothing else is fetched from anywhere.
 struct References(Vec<(String, Value)>);
 
 impl JsonSchema {
+    /// Reads a schema of a registry: anybody's, so that what it may cost is bounded.
+    pub(super) fn registered(text: &str, references: &[Reference]) -> Result<Self, SchemaError> {
+        let weight = weigh::weigh(text, references)?;
+        Ok(Self { weight, ..Self::parse(text, references)? })
+    }
+
+    /// Whether a document is not too large for a schema of a registry.
+    ///
+    /// # Errors
+    /// Where it is.
+    pub(super) fn affords(&self, document: &[u8]) -> Result<(), String> {
+        // Each value takes two bytes at least.
+        if (document.len() / 2).saturating_mul(self.weight) > CHECKS_MAX {
+            return Err("it is too large for a schema as large as its own".to_owned());
+        }
+        Ok(())
+    }
+
     /// Reads a schema. Patterns are held against values in linear time, because the values are anybody's.
     pub(in crate::masking) fn parse(
         text: &str,
         references: &[Reference],
     ) -> Result<Self, SchemaError> {
+        let texts = references.iter().map(|reference| reference.text.len());
+        let text_bytes = texts.fold(text.len(), usize::saturating_add);
         let no_json = |error: serde_json::Error| failed(&format!("it is no JSON: {error}"));
         let schema: Value = serde_json::from_str(text).map_err(no_json)?;
         let references = references.iter().map(|reference| {
@@ -29,10 +51,14 @@ impl JsonSchema {
         });
         let references = References(references.collect::<Result<_, SchemaError>>()?);
         let options = jsonschema::options()
-            .with_pattern_options(PatternOptions::regex())
+            .with_pattern_options(
+                PatternOptions::regex()
+                    .size_limit(PATTERN_BYTES_MAX)
+                    .dfa_size_limit(PATTERN_BYTES_MAX),
+            )
             .with_retriever(references);
         let validator = options.build(&schema).map_err(|error| failed(&error.to_string()))?;
-        Ok(Self { validator, text_bytes: text.len() })
+        Ok(Self { validator, text_bytes, weight: 0 })
     }
 
     /// Whether a document is valid.
@@ -69,9 +95,13 @@ impl Retrieve for References {
     }
 }
 
-fn failed(reason: &str) -> SchemaError {
+pub(super) fn failed(reason: &str) -> SchemaError {
     SchemaError::Json { reason: reason.to_owned() }
 }
 
 /// A guess: a compiled schema is larger than its text.
 const BYTES_PER_TEXT_BYTE: usize = 10;
+/// How many schemas a document's values may be held against, all together: a guess, about a second.
+const CHECKS_MAX: usize = 100_000_000;
+/// How large a pattern may be once it is compiled, and what finding it may take.
+const PATTERN_BYTES_MAX: usize = 256 << 10;

@@ -19,6 +19,7 @@ mod protobuf;
 mod splice;
 mod typed;
 mod walk;
+mod weigh;
 
 #[cfg(test)]
 mod tests;
@@ -140,7 +141,7 @@ impl Schema {
                 Kind::Avro(Avro::parse(&schema.text, references)?)
             }
             Format::Json => {
-                Kind::Json(Box::new(JsonSchema::parse(&schema.text, &schema.references)))
+                Kind::Json(Box::new(JsonSchema::registered(&schema.text, &schema.references)))
             }
             Format::Protobuf => Kind::Protobuf(Protobuf::parse(&schema.text, &schema.references)?),
         }))
@@ -176,8 +177,12 @@ impl Schema {
         match &self.0 {
             Kind::Json(schema) => {
                 let document = self.document(framed).ok_or_else(|| unreadable("JSON"))?;
+                let document = demand::within_bounds(document)?;
                 match &**schema {
-                    Ok(schema) => demand::check_document(document, schema),
+                    Ok(schema) => {
+                        schema.affords(document)?;
+                        demand::check_document(document, schema)
+                    }
                     Err(error) => Err(format!("its schema cannot be used: {error}")),
                 }
             }

@@ -177,6 +177,15 @@ fn write_uuid(uuid: [u8; 16], out: &mut Vec<u8>) {
     out.extend_from_slice(super::frame::SchemaId::Guid(uuid).to_string().as_bytes());
 }
 
+/// Whether a text is a UUID as it is written: 32 hexadecimal digits with four dashes.
+pub(super) fn is_uuid(text: &[u8]) -> bool {
+    text.len() == 36
+        && text.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
 /// A number of at most so many digits that fits in so many bytes with its sign.
 fn decimal(treatment: &Treatment, original: &[u8], digits: u32, bytes: u32) -> u64 {
     let by_digits = 10_u64.checked_pow(digits).unwrap_or(SIGNED_BELOW);

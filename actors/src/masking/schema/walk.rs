@@ -200,6 +200,8 @@ impl<'w> Walk<'w> {
         if let Some(mask) = self.mask_of(place) {
             return self.replace(leaf, stretch, mask, Form::Text);
         }
+        // Nothing makes a writer write what the schema calls it; readers may take any text.
+        let leaf = if leaf == Leaf::UuidText && !typed::is_uuid(raw) { Leaf::Text } else { leaf };
         // A path that leads on into text or bytes means what is in there, which is not read.
         if let Some(mask) = self.plan.mask_below(place.node)
             && leaf.is_free()
@@ -235,7 +237,7 @@ impl<'w> Walk<'w> {
         place: Place,
     ) -> Result<Option<u64>, Unreadable> {
         let is_whole = value.fract() == 0.0 && value.abs() < WHOLE_BELOW;
-        if place.mask.is_none() && !is_whole {
+        if self.mask_of(place).is_none() && !is_whole {
             return Ok(None);
         }
         self.number(place, below, |digits| {
@@ -300,15 +302,13 @@ impl<'w> Walk<'w> {
             return Ok(());
         }
         let raw = self.bytes(stretch.content.clone());
-        if leaf.is_decimal() {
-            let Some(value) = typed::unscaled(raw) else { return Ok(()) };
+        if let Some(value) = typed::unscaled(raw).filter(|_| leaf.is_decimal()) {
             let digits = &mut self.sheet.splices.digits;
             digits.clear();
             typed::write_digits(value, digits);
-            return match detectors.number(digits) {
-                Some(mask) => self.replace(leaf, stretch, mask, Form::Text),
-                None => Ok(()),
-            };
+            if let Some(mask) = detectors.number(digits) {
+                return self.replace(leaf, stretch, mask, Form::Text);
+            }
         }
         if !leaf.is_text() && std::str::from_utf8(raw).is_err() {
             return Ok(());

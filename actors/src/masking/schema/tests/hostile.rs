@@ -1,6 +1,7 @@
 //! What no honest writer writes.
 
 use super::*;
+use crate::masking::{Direction, Keys, RulesFile};
 
 /// A schema in which all types of Avro stand side by side in a union.
 const ANY: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":[
@@ -252,4 +253,102 @@ fn schemas_are_bounded() {
     let wide: String = (0..3).map(|message| format!("message M{message} {{{wide}}}")).collect();
     let error = compile(Format::Protobuf, &format!("syntax=\"proto3\";{wide}"), &[]).unwrap_err();
     assert_eq!(error, SchemaError::TooManyTypes);
+}
+
+#[test]
+fn a_list_of_what_may_pass_lets_no_number_by() {
+    let text = "labels: { rest: { method: drop } }\nrules:\n  - { topics: [t], only: { label: rest, fields: [salary.currency] } }";
+    let files = [RulesFile { name: "t.yaml", text }];
+    let rules = crate::masking::compile(&files, &Keys::default()).unwrap();
+    let plan = rules.plan("t", Direction::Read, |_| false).unwrap();
+    let record = r#"{"type":"record","name":"S","fields":[{"name":"currency","type":"string"}]}"#;
+    for (kind, value) in [
+        ("double", 7.5_f64.to_le_bytes().to_vec()),
+        ("double", f64::NAN.to_le_bytes().to_vec()),
+        ("double", 123_456.0_f64.to_le_bytes().to_vec()),
+        ("float", 7.5_f32.to_le_bytes().to_vec()),
+    ] {
+        let text = format!(
+            r#"{{"type":"record","name":"R","fields":[{{"name":"salary","type":["{kind}",{record}]}}]}}"#
+        );
+        let schema = schema(Format::Avro, &text);
+        let zeros = vec![0; value.len() + 1];
+        let value = [&[0][..], &value].concat();
+        assert_eq!(masked(&plan, &schema, &value), Outcome::Changed(zeros), "{kind} {value:?}");
+        let listed = masked(&plan, &schema, b"\x02\x06EUR");
+        assert_eq!(listed, Outcome::Unchanged, "what the list names passes");
+        let schema = self::schema(Format::Avro, &format!(r#""{kind}""#));
+        let zeros = vec![0; value.len() - 1];
+        assert_eq!(masked(&plan, &schema, &value[1..]), Outcome::Changed(zeros), "{kind} alone");
+    }
+}
+
+#[test]
+fn registered_schemas_of_json_are_bounded_in_what_they_cost() {
+    let doubling: Vec<String> = (1..40)
+        .map(|at| {
+            let below = format!(r##"{{"$ref":"#/$defs/a{}"}}"##, at - 1);
+            format!(r#""a{at}":{{"allOf":[{below},{below}]}}"#)
+        })
+        .collect();
+    let doubling =
+        format!(r##"{{"$defs":{{"a0":{{}},{}}},"$ref":"#/$defs/a39"}}"##, doubling.join(","));
+    let chain: Vec<String> =
+        (1..3_000).map(|at| format!(r##""a{at}":{{"$ref":"#/$defs/a{}"}}"##, at - 1)).collect();
+    let chain =
+        format!(r##"{{"$defs":{{"a0":{{}},{}}},"$ref":"#/$defs/a2999"}}"##, chain.join(","));
+    let patterns: Vec<String> =
+        (0..300).map(|at| format!(r#""p{at}":{{"pattern":"x{at}"}}"#)).collect();
+    let patterns = format!(r#"{{"properties":{{{}}}}}"#, patterns.join(","));
+    type Row<'r> = (&'r str, &'r [(&'r str, &'r str)], &'r str);
+    let rows: [Row<'_>; 10] = [
+        (&doubling, &[], "more than 50000"),
+        (&chain, &[], "too deep"),
+        (&patterns, &[], "too many patterns"),
+        (r##"{"properties":{"a":{"$ref":"#"}}}"##, &[], "recursive"),
+        (r#"{"$ref":"other.json"}"#, &[], "leads to nothing"),
+        (r#"{"$ref":"https://x.example/other.json"}"#, &[], "leads to nothing"),
+        (r##"{"$defs":{"a":{"$id":"b.json"}},"$ref":"b.json"}"##, &[("b.json", "{}")], "`$id`"),
+        (r##"{"$id":"https://x.example/b.json","$ref":"b.json"}"##, &[("b.json", "{}")], "either"),
+        (r##"{"$dynamicRef":"#a"}"##, &[], "`$dynamicRef`"),
+        (
+            r#"{"properties":{"c":{"$ref":"c.json#/$defs/n"}}}"#,
+            &[("c.json", r#"{"$id":"https://x.example/c.json","$defs":{"n":{"type":"integer"}}}"#)],
+            "",
+        ),
+    ];
+    let document = b"\0\0\0\0\x07{\"c\":1}";
+    for (text, references, expected) in rows {
+        let schema = compile(Format::Json, text, references).unwrap();
+        let checked = schema.check(&Framed::read(document, None).unwrap());
+        match checked {
+            Ok(()) => assert_eq!(expected, "", "{text}"),
+            Err(reason) => assert!(!expected.is_empty() && reason.contains(expected), "{reason}"),
+        }
+        // What is masked in a document does not depend on it.
+        let plan = plan("fields: { c: secret }");
+        let changed = masked_value(&plan, &schema, document, None);
+        assert!(matches!(changed, Outcome::Changed(_)));
+    }
+    let schema = schema(Format::Json, r#"{"items":{"type":"integer"}}"#);
+    let large = [&b"\0\0\0\0\x07["[..], &b"1,".repeat(600_000), b"1]"].concat();
+    let reason = schema.check(&Framed::read(&large, None).unwrap()).unwrap_err();
+    assert!(reason.contains("larger than"), "{reason}");
+}
+
+#[test]
+fn a_text_that_calls_itself_a_uuid_is_looked_at_as_a_text() {
+    let schema = schema(
+        Format::Avro,
+        r#"{"type":"record","name":"R","fields":[{"name":"p","type":{"type":"string","logicalType":"uuid"}}]}"#,
+    );
+    let text = |text: &str| [&[u8::try_from(text.len() * 2).unwrap()], text.as_bytes()].concat();
+    let below = plan("fields: { p.card: secret }");
+    let document = text(r#"{"card":"4111111111111111"}"#);
+    assert_eq!(masked(&below, &schema, &document), Outcome::Changed(text("[masked]")));
+    let uuid = text("01234567-89ab-cdef-0123-456789abcdef");
+    assert_eq!(masked(&below, &schema, &uuid), Outcome::Unchanged);
+    let detected = plan("detect: { secret: [payment-card] }");
+    let found = masked(&detected, &schema, &text("by 4111111111111111"));
+    assert_eq!(found, Outcome::Changed(text("by [masked]")));
 }

@@ -293,10 +293,12 @@ fn registered_schemas_of_json_are_bounded_in_what_they_cost() {
         .collect();
     let doubling =
         format!(r##"{{"$defs":{{"a0":{{}},{}}},"$ref":"#/$defs/a39"}}"##, doubling.join(","));
-    let chain: Vec<String> =
-        (1..3_000).map(|at| format!(r##""a{at}":{{"$ref":"#/$defs/a{}"}}"##, at - 1)).collect();
+    // Whichever order the members are read in, the first leads through all others.
+    let chain: Vec<String> = (0..3_000)
+        .map(|at| format!(r##""a{at:04}":{{"$ref":"#/$defs/a{:04}"}}"##, at + 1))
+        .collect();
     let chain =
-        format!(r##"{{"$defs":{{"a0":{{}},{}}},"$ref":"#/$defs/a2999"}}"##, chain.join(","));
+        format!(r##"{{"$defs":{{{},"a3000":{{}}}},"$ref":"#/$defs/a0000"}}"##, chain.join(","));
     let patterns: Vec<String> =
         (0..300).map(|at| format!(r#""p{at}":{{"pattern":"x{at}"}}"#)).collect();
     let patterns = format!(r#"{{"properties":{{{}}}}}"#, patterns.join(","));

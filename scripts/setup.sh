@@ -18,7 +18,10 @@ java_is_recent() {
     [ -n "$version" ] && [ "$version" -ge 17 ]
 }
 
-libclang_is_there() { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || ldconfig -p | grep -q libclang; }
+# Not libclang-cpp, which is another library.
+libclang_is_there() {
+    compgen -G '/usr/lib/llvm-*/lib/libclang[-.][0-9s]*' >/dev/null || ldconfig -p | grep -Eq 'libclang(-[0-9]+)?\.so'
+}
 
 python_makes_environments() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 

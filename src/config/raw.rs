@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use sluicegate_actors::masking::registry::FETCH_TIMEOUT;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -166,7 +167,7 @@ pub(super) struct RawAdmin {
 }
 
 fn default_registry_timeout_ms() -> u64 {
-    5_000
+    u64::try_from(FETCH_TIMEOUT.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn default_shutdown_timeout_ms() -> u64 {

@@ -6,7 +6,7 @@ use aho_corasick::{AhoCorasick, packed};
 
 use super::detect::{Detectors, Found, Writing};
 use super::encoded::Encoding;
-use super::json::{self, Sheet, Unreadable};
+use super::json::{self, Sheet};
 use super::method::{Form, Treatment, Written};
 use super::places::{End, NOWHERE, Places, Removes, Route, Step};
 
@@ -18,12 +18,15 @@ pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// the same.
 #[derive(Debug)]
 pub struct MaskPlan {
+    origin: Arc<Origin>,
     /// What masks; fields, detectors and the rest are indices into it.
     sites: Vec<Site>,
     labels: Vec<Arc<str>>,
     places: Places,
     /// Whether lists say what may pass.
     has_lists: bool,
+    /// Whether anything is left out rather than replaced.
+    leaves_out: bool,
     detectors: Detectors,
     /// Finds the last keys of all paths; `None` where no field is masked, or any key is a last one.
     candidates: Option<Candidates>,
@@ -65,6 +68,7 @@ impl Site {
 /// Everything that a plan is made of.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
+    pub(super) origin: Origin,
     pub(super) sites: Vec<Site>,
     pub(super) labels: Vec<Arc<str>>,
     pub(super) routes: Vec<Route>,
@@ -74,6 +78,17 @@ pub(super) struct Parts {
     pub(super) key: Option<u16>,
     pub(super) headers: Vec<(Arc<str>, u16)>,
     pub(super) header_lists: Vec<(u16, Arc<[String]>)>,
+}
+
+/// What a plan was made from: plans that were made from the same mask the same, whoever they are for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// The number of the [`super::Rules`].
+    pub(super) rules: u64,
+    /// Which of them, by their places.
+    pub(super) chosen: Vec<usize>,
+    /// Whether each label must be masked.
+    pub(super) forbidden: Vec<bool>,
 }
 
 /// Searches for any of some keys.
@@ -104,6 +119,8 @@ pub enum Masked<'s> {
 pub struct Scratch {
     pub(super) sheet: Sheet,
     counts: MaskCounts,
+    /// Whether something was masked in the value before: then it is likely that this one does not pass by a scan.
+    masked_last: bool,
 }
 
 /// What was masked, for the record log.
@@ -164,13 +181,17 @@ impl MaskPlan {
         let places = Places::new(&parts.routes, &parts.lists).ok()?;
         let masked = parts.routes.iter().filter(|route| !matches!(route.end, End::Passes(_)));
         let candidates = Candidates::new(masked.map(|route| route.steps.last()));
-        let Parts { sites, labels, lists, detectors, key, headers, header_lists, .. } = parts;
+        let Parts { origin, sites, labels, lists, detectors, key, headers, header_lists, .. } =
+            parts;
         let has_lists = !lists.is_empty();
+        let leaves_out = has_lists || sites.iter().any(|site| site.treatment.method.is_drop());
         Some(Self {
+            origin: Arc::new(origin),
             sites,
             labels,
             places,
             has_lists,
+            leaves_out,
             detectors,
             candidates,
             key,
@@ -203,13 +224,22 @@ impl MaskPlan {
     /// Nothing is allocated where nothing is masked and `scratch` is warm.
     pub fn mask_value<'s>(&self, value: &[u8], scratch: &'s mut Scratch) -> Masked<'s> {
         scratch.sheet.hits.clear();
-        if self.may_pass(value) {
+        // A value that passes by the scan passes by the walk, too, where that can read it; so it does not matter which is first.
+        let walks_first = std::mem::take(&mut scratch.masked_last);
+        if !walks_first && self.may_pass(value) {
             return Masked::Unchanged;
         }
-        let readable = value.len() <= VALUE_BYTES_MAX
-            && std::str::from_utf8(value).is_ok()
-            && json::walk(self, value, &mut scratch.sheet) == Ok(());
-        if readable { self.walked(scratch) } else { withheld(scratch) }
+        let readable =
+            value.len() <= VALUE_BYTES_MAX && json::walk(self, value, &mut scratch.sheet) == Ok(());
+        if readable {
+            scratch.masked_last = !scratch.sheet.hits.is_empty();
+            return self.walked(scratch);
+        }
+        if walks_first && self.may_pass(value) {
+            scratch.sheet.hits.clear();
+            return Masked::Unchanged;
+        }
+        withheld(scratch)
     }
 
     /// Masks a record's key: whole, where a rule says so; null, where a list of what may pass does not name it; and as
@@ -258,8 +288,7 @@ impl MaskPlan {
         let ascii = bytes.is_ascii() && !bytes.contains(&0);
         let first = bytes.trim_ascii_start().first();
         if let Some(b'{' | b'[' | b'"') = first {
-            let read = std::str::from_utf8(bytes).map_err(|_| Unreadable);
-            if read.and_then(|_| json::walk(self, bytes, &mut scratch.sheet)).is_ok() {
+            if json::walk(self, bytes, &mut scratch.sheet).is_ok() {
                 return self.walked(scratch);
             }
             // Looks like a document with masked fields, and cannot be read.
@@ -365,6 +394,15 @@ impl MaskPlan {
             return false;
         }
         std::str::from_utf8(value).is_ok()
+    }
+
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// Whether anything is left out rather than replaced.
+    pub(super) fn leaves_out(&self) -> bool {
+        self.leaves_out
     }
 
     pub(super) fn root(&self) -> u16 {

@@ -59,16 +59,33 @@ pub(super) fn after_value<'r>(rest: &'r [u8], bounds: &mut Bounds) -> Result<&'r
                     }
                 }
             }
-            b'-' | b'0'..=b'9' => after_number(rest)?,
-            b't' => after.strip_prefix(b"rue").ok_or(Unreadable)?,
-            b'f' => after.strip_prefix(b"alse").ok_or(Unreadable)?,
-            b'n' => after.strip_prefix(b"ull").ok_or(Unreadable)?,
-            _ => return Err(Unreadable),
+            _ => after_literal(rest)?,
         };
         match open.after_member(rest, bounds)? {
             (next, false) => rest = next,
             (end, true) => return Ok(end),
         }
+    }
+}
+
+/// What follows the string, number or literal at the start of `rest`.
+#[inline(always)]
+pub(super) fn after_scalar(rest: &[u8]) -> Result<&[u8], Unreadable> {
+    match rest.split_first() {
+        Some((b'"', after)) => Ok(after_string(after)?.0),
+        _ => after_literal(rest),
+    }
+}
+
+/// What follows the number, `true`, `false` or `null` at the start of `rest`.
+#[inline]
+pub(super) fn after_literal(rest: &[u8]) -> Result<&[u8], Unreadable> {
+    match rest.split_first() {
+        Some((b'-' | b'0'..=b'9', _)) => after_number(rest),
+        Some((b't', after)) => after.strip_prefix(b"rue").ok_or(Unreadable),
+        Some((b'f', after)) => after.strip_prefix(b"alse").ok_or(Unreadable),
+        Some((b'n', after)) => after.strip_prefix(b"ull").ok_or(Unreadable),
+        _ => Err(Unreadable),
     }
 }
 
@@ -191,25 +208,38 @@ fn after_digits(rest: &[u8]) -> Result<&[u8], Unreadable> {
     Ok(rest)
 }
 
-/// What follows the string whose opening quote has been read, and how it is written.
+/// What follows the string whose opening quote has been read, and how it is written. Its text is UTF-8: all else of a
+/// document is ASCII, so a document whose strings are is, too.
 #[inline(always)]
-pub(super) fn after_string(rest: &[u8]) -> Result<(&[u8], Writing), Unreadable> {
-    let (rest, ascii) = after_run(rest, true);
+pub(super) fn after_string(content: &[u8]) -> Result<(&[u8], Writing), Unreadable> {
+    let (rest, ascii) = after_run(content, true);
     match rest.split_first() {
-        Some((b'"', after)) => Ok((after, Writing { escaped: false, ascii })),
-        Some((b'\\', _)) => after_escaped_string(rest, ascii),
+        Some((b'"', after)) if ascii => Ok((after, Writing { escaped: false, ascii })),
+        Some((b'"' | b'\\', _)) => after_other_string(content, rest, ascii),
         _ => Err(Unreadable),
     }
 }
 
-/// As [`after_string`], from its first backslash on: kept apart, because most strings have none.
+/// As [`after_string`], from its first backslash or quote on: kept apart, because most strings have no backslash, and are ASCII.
 #[cold]
 #[inline(never)]
-fn after_escaped_string(mut rest: &[u8], mut ascii: bool) -> Result<(&[u8], Writing), Unreadable> {
+fn after_other_string<'r>(
+    content: &[u8],
+    mut rest: &'r [u8],
+    mut ascii: bool,
+) -> Result<(&'r [u8], Writing), Unreadable> {
+    let mut escaped = false;
     loop {
         match rest.split_first() {
-            Some((b'"', after)) => return Ok((after, Writing { escaped: true, ascii })),
+            Some((b'"', after)) => {
+                let content = content.get(..content.len().saturating_sub(rest.len()));
+                if !ascii && std::str::from_utf8(content.unwrap_or_default()).is_err() {
+                    return Err(Unreadable);
+                }
+                return Ok((after, Writing { escaped, ascii }));
+            }
             Some((b'\\', _)) => {
+                escaped = true;
                 text::escaped_char(rest).ok_or(Unreadable)?;
                 (rest, ascii) = after_run(text::after_escape(rest), ascii);
             }

@@ -1,7 +1,8 @@
 //! Walks one JSON document in its original bytes: validates it, and splices masks into it.
 //!
 //! There is no tree and no second form of the document. What is not masked is copied as it stands,
-//! so numbers, order, duplicates and spacing stay. A string that holds a document is entered: its
+//! so numbers, order, duplicates and spacing stay. What stands between values is read once and
+//! compared from then on (`memory.rs`). A string that holds a document is entered: its
 //! text is decoded beside a map back to the bytes that it came from, so that a mask inside of it,
 //! escaped again, is a splice of the outermost document too.
 //!
@@ -11,6 +12,8 @@
 //! ```
 
 mod lex;
+mod memory;
+mod recall;
 
 use super::detect::Found;
 use super::encoded::Encoding;
@@ -21,8 +24,10 @@ use super::plan::MaskPlan;
 use super::schema::Splices;
 use super::text;
 use lex::{
-    Bounds, Content, Key, after_key, after_space, after_string, after_value, first_of_document,
+    Bounds, Content, Key, after_key, after_literal, after_space, after_string, after_value,
+    first_of_document,
 };
+use memory::Memories;
 
 /// How deep containers may nest, all levels of strings together (`faults.md` §4.5).
 pub const DEPTH_MAX: usize = 128;
@@ -47,6 +52,7 @@ pub(super) struct Sheet {
     /// The mask of each splice so far, to be counted if the document proves readable.
     pub(super) hits: Vec<u16>,
     stack: Vec<Open>,
+    memories: Memories,
     /// Decoded documents of strings, and where their bytes came from, by level.
     decoded: [Vec<u8>; LEVELS_MAX],
     maps: [Vec<u32>; LEVELS_MAX],
@@ -64,7 +70,7 @@ pub(super) struct Sheet {
 }
 
 /// An open container, and how far members or elements of it stay.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Open {
     node: u16,
     is_object: bool,
@@ -93,11 +99,39 @@ struct Walk<'w> {
     encodings: usize,
     /// Whether nothing is masked but what paths lead to.
     is_blind: bool,
+    /// Whether every value is come to, also those that no path leads to.
+    is_thorough: bool,
 }
 
-/// Walks `document`, which is UTF-8. Masks are in `sheet.out`, if there are any.
+/// How a value begins.
+enum Begun {
+    /// It is one that [`Walk::value`] reads.
+    Value,
+    /// It is a container with members, which is open now.
+    Open,
+    /// It has ended already.
+    Ended,
+}
+
+/// Walks `document`. Masks are in `sheet.out`, if there are any.
 pub(super) fn walk(plan: &MaskPlan, document: &[u8], sheet: &mut Sheet) -> Result<(), Unreadable> {
-    walk_from(plan, plan.root(), document, sheet, (TOKENS_MAX, 0)).map(drop)
+    let mut memories = std::mem::take(&mut sheet.memories);
+    // What leaves out members needs to know more of those around than a memory has.
+    let memory = if plan.leaves_out() { None } else { memories.of(plan.origin()) };
+    let walked = match memory {
+        Some(memory) => {
+            let mut walk = Walk::begin(plan, document, sheet, (TOKENS_MAX, 0));
+            walk.is_thorough = true;
+            let walked = walk.remembered(plan.root(), memory);
+            if walked.is_ok() {
+                walk.end();
+            }
+            walked
+        }
+        None => walk_from(plan, plan.root(), document, sheet, (TOKENS_MAX, 0)).map(drop),
+    };
+    sheet.memories = memories;
+    walked
 }
 
 /// Walks a document whose root is at `root`, within so many tokens and so many encoded strings; returns the tokens that
@@ -109,27 +143,10 @@ fn walk_from(
     sheet: &mut Sheet,
     (tokens_left, encodings): (u32, usize),
 ) -> Result<u32, Unreadable> {
-    sheet.out.clear();
-    sheet.copied = 0;
-    sheet.hits.clear();
-    sheet.stack.clear();
-    let mut walk = Walk {
-        plan,
-        sheet,
-        root: document,
-        input: document,
-        rest: document,
-        level: 0,
-        tokens_left,
-        encodings,
-        is_blind: plan.detectors().is_empty(),
-    };
+    let mut walk = Walk::begin(plan, document, sheet, (tokens_left, encodings));
     walk.document(root)?;
-    let tokens_left = walk.tokens_left;
-    if !sheet.hits.is_empty() {
-        sheet.out.extend_from_slice(document.get(sheet.copied..).unwrap_or_default());
-    }
-    Ok(tokens_left)
+    walk.end();
+    Ok(walk.tokens_left)
 }
 
 /// Puts what masks all of a document in the place of what was masked in it.
@@ -148,86 +165,140 @@ pub(super) fn replace_whole(plan: &MaskPlan, document: &[u8], site: u16, sheet: 
 }
 
 impl<'w> Walk<'w> {
+    fn begin(
+        plan: &'w MaskPlan,
+        document: &'w [u8],
+        sheet: &'w mut Sheet,
+        (tokens_left, encodings): (u32, usize),
+    ) -> Self {
+        sheet.out.clear();
+        sheet.copied = 0;
+        sheet.hits.clear();
+        sheet.stack.clear();
+        Self {
+            plan,
+            sheet,
+            root: document,
+            input: document,
+            rest: document,
+            level: 0,
+            tokens_left,
+            encodings,
+            is_blind: plan.detectors().is_empty(),
+            is_thorough: false,
+        }
+    }
+
+    /// Copies what follows the last mask.
+    fn end(&mut self) {
+        let Sheet { out, copied, hits, .. } = &mut *self.sheet;
+        if !hits.is_empty() {
+            out.extend_from_slice(self.root.get(*copied..).unwrap_or_default());
+        }
+    }
+
     fn document(&mut self, root: u16) -> Result<(), Unreadable> {
         let base = self.sheet.stack.len();
-        let mut node = root;
+        let mut begins = Some(root);
+        while let Some(node) = self.advance(begins, base)? {
+            self.value(node, base)?;
+            begins = None;
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next value that [`Walk::value`] reads, from where one begins, if `begins` is its place, or else from
+    /// behind one. Returns its place, or `None` at the end of the document, which is the end of all that is open beyond `base`.
+    fn advance(&mut self, begins: Option<u16>, base: usize) -> Result<Option<u16>, Unreadable> {
+        let mut begins = begins;
         self.space();
         loop {
-            let mut complete = self.value(node, base)?;
-            node = loop {
-                if complete {
-                    if self.sheet.stack.len() <= base {
-                        self.space();
-                        return if self.rest.is_empty() { Ok(()) } else { Err(Unreadable) };
-                    }
-                    complete = self.after_member()?;
-                } else if let Some(node) = self.member()? {
-                    break node;
-                } else {
-                    complete = true;
+            begins = match begins {
+                Some(node) => match self.begins(node)? {
+                    Begun::Value => return Ok(Some(node)),
+                    Begun::Open => self.member()?,
+                    Begun::Ended => None,
+                },
+                None if self.sheet.stack.len() <= base => {
+                    self.space();
+                    return if self.rest.is_empty() { Ok(None) } else { Err(Unreadable) };
                 }
+                None if self.after_member()? => None,
+                None => self.member()?,
             };
         }
     }
 
-    /// Reads the value that begins here; `false` if it is a container with members, which is open then.
-    fn value(&mut self, node: u16, base: usize) -> Result<bool, Unreadable> {
+    /// Reads the beginning of the value at `node`: into a container, past what nothing is looked for in.
+    fn begins(&mut self, node: u16) -> Result<Begun, Unreadable> {
         if node == NOWHERE {
-            if self.is_blind || CLUE_DEPTHS.contains(&self.sheet.stack.len()) {
+            let is_skipped = self.is_blind || CLUE_DEPTHS.contains(&self.sheet.stack.len());
+            if is_skipped && !self.is_thorough {
                 let (before, tokens_left) = (self.rest, self.tokens_left);
                 self.skip()?;
                 if self.is_blind || !self.has_clue(before) {
-                    return Ok(true);
+                    return Ok(Begun::Ended);
                 }
                 (self.rest, self.tokens_left) = (before, tokens_left);
             }
-        } else if let Some(site) = self.drop_of(node) {
+        } else if self.drop_of(node).is_some() {
+            return Ok(Begun::Value);
+        }
+        let closes = match self.rest.split_first() {
+            Some((b'{', after)) if self.plan.mask_of(node).is_none() => {
+                self.open(true, node, after)?
+            }
+            Some((b'[', after)) => self.open(false, node, after)?,
+            _ => return Ok(Begun::Value),
+        };
+        Ok(if closes { Begun::Ended } else { Begun::Open })
+    }
+
+    /// Reads a value that [`Walk::advance`] came to, and masks it where that is said.
+    fn value(&mut self, node: u16, base: usize) -> Result<(), Unreadable> {
+        if let Some(site) = self.drop_of(node) {
             // A document cannot be left out of itself.
             if self.sheet.stack.len() == base {
                 return Err(Unreadable);
             }
             self.skip()?;
             self.cut_member(site);
-            return Ok(true);
+            return Ok(());
         }
         let start = self.at();
         match self.rest.split_first() {
-            Some((b'{', after)) => {
-                if let Some(site) = self.plan.mask_of(node) {
-                    self.skip()?;
-                    self.replace(start, self.at(), site, Form::Object);
-                    return Ok(true);
-                }
-                self.open(true, node, after)
-            }
-            Some((b'[', after)) => self.open(false, node, after),
             Some((b'"', after)) => {
                 self.token()?;
                 let content = self.string(after)?;
-                self.string_value(node, content)?;
-                Ok(true)
+                return self.string_value(node, content);
             }
-            first => {
-                let first = first.map(|(first, _)| *first);
+            // One that is masked whole: the others are open.
+            Some((b'{', _)) => {
                 self.skip()?;
+                self.masked(start, node, Form::Object);
+            }
+            Some((first, _)) => {
+                self.token()?;
+                self.rest = after_literal(self.rest)?;
                 match first {
-                    Some(b'n') => {}
-                    Some(b't' | b'f') => self.masked(start, node, Form::Bool),
+                    b'n' => {}
+                    b't' | b'f' => self.masked(start, node, Form::Bool),
                     _ => self.number_value(node, start),
                 }
-                Ok(true)
             }
+            None => return Err(Unreadable),
         }
+        Ok(())
     }
 
     /// Reads the value that begins here, in which nothing is masked, or all.
-    fn skip(&mut self) -> Result<bool, Unreadable> {
+    fn skip(&mut self) -> Result<(), Unreadable> {
         let depth = self.sheet.stack.len();
         let mut bounds = Bounds { depth, tokens_left: self.tokens_left };
         let after = after_value(self.rest, &mut bounds);
         self.tokens_left = bounds.tokens_left;
         self.rest = after?;
-        Ok(true)
+        Ok(())
     }
 
     /// Whether a detector could find something in the value that was just read, and began with `before`.
@@ -303,7 +374,7 @@ impl<'w> Walk<'w> {
         let open = *open;
         match open {
             Open { is_object: false, node, .. } => Ok(Some(node)),
-            _ if self.is_blind => self.pass(open),
+            _ if self.is_blind && !self.is_thorough => self.pass(open),
             Open { node, .. } => self.key(node).map(Some),
         }
     }
@@ -381,7 +452,7 @@ impl<'w> Walk<'w> {
 
     /// The site that leaves out the value that begins here.
     fn drop_of(&self, node: u16) -> Option<u16> {
-        if node == NOWHERE {
+        if node == NOWHERE || !self.plan.leaves_out() {
             return None;
         }
         self.plan.drop_of(node, matches!(self.rest.first(), Some(b'{' | b'[')))
@@ -484,6 +555,7 @@ impl<'w> Walk<'w> {
             tokens_left: self.tokens_left,
             encodings: self.encodings,
             is_blind: self.is_blind,
+            is_thorough: false,
         };
         let entered = inner.document(node).is_ok();
         self.tokens_left = inner.tokens_left;
@@ -517,7 +589,6 @@ impl<'w> Walk<'w> {
         } else {
             encoding.decode(raw)
         };
-        let decoded = decoded.filter(|it| std::str::from_utf8(&it.bytes).is_ok());
         let decoded = decoded.ok_or(Unreadable)?;
         let mut inner = self.sheet.inner.take().unwrap_or_default();
         let bounds = (self.tokens_left, self.encodings.saturating_add(1));
@@ -534,12 +605,32 @@ impl<'w> Walk<'w> {
 
     /// Masks a string: its content, or all of it where what stands for it is no string.
     fn replace_string(&mut self, content: Content, site: u16, form: Form) {
+        if self.level == 0 {
+            return self.replace_outer_string(content, site, form);
+        }
         match self.write(content.start, content.end, site, form) {
             Some(Written::Text) => self.splice(content.start, content.end),
             Some(Written::Literal) => {
                 self.splice(content.start.saturating_sub(1), content.end.saturating_add(1));
             }
             None => {}
+        }
+    }
+
+    /// The same in the outermost document, where it can be written in its place at once.
+    fn replace_outer_string(&mut self, content: Content, site: u16, form: Form) {
+        let Some(treatment) = self.plan.treatment(site) else { return };
+        let Content { start, end, .. } = content;
+        let Sheet { out, copied, hits, text, .. } = &mut *self.sheet;
+        hits.push(site);
+        out.extend_from_slice(self.root.get(*copied..start).unwrap_or_default());
+        let at = out.len();
+        let raw = self.root.get(start..end).unwrap_or_default();
+        *copied = end;
+        if treatment.write(form, raw, text, out) == Written::Literal {
+            // Without the quotes around it.
+            out.remove(at.saturating_sub(1));
+            *copied = end.saturating_add(1);
         }
     }
 

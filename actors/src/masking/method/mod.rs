@@ -225,7 +225,12 @@ impl Treatment {
 fn write_tail(raw: &[u8], count: usize, n: usize, escaped: bool, out: &mut Vec<u8>) {
     let kept = n.min(count / 2);
     let starred = count.saturating_sub(kept);
-    out.extend(std::iter::repeat_n(b'*', starred.min(STARS_MAX)));
+    out.resize(out.len().saturating_add(starred.min(STARS_MAX)), b'*');
+    if raw.len() == count {
+        // A byte is a character.
+        out.extend_from_slice(raw.get(starred..).unwrap_or_default());
+        return;
+    }
     let mut rest = raw;
     for _ in 0..starred {
         rest = after_char(rest, escaped).unwrap_or_default();

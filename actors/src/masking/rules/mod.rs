@@ -11,6 +11,7 @@ mod reader;
 mod reading;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use regex::bytes::Regex;
 
@@ -42,9 +43,14 @@ pub enum Direction {
     Write,
 }
 
+/// How many rules were compiled.
+static COMPILED: AtomicU64 = AtomicU64::new(1);
+
 /// Checked mask rules of all files.
 #[derive(Debug, Default)]
 pub struct Rules {
+    /// No other rules of this process have it.
+    number: u64,
     labels: Vec<Label>,
     patterns: Vec<Pattern>,
     rules: Vec<Rule>,
@@ -145,7 +151,8 @@ impl Rules {
     /// # Errors
     /// The first thing that is wrong, with its file and line.
     pub fn compile(files: &[RulesFile<'_>], keys: &Keys) -> Result<Self, RulesError> {
-        let mut rules = Self::default();
+        let number = COMPILED.fetch_add(1, Ordering::Relaxed);
+        let mut rules = Self { number, ..Self::default() };
         let mut bodies = Vec::new();
         for file in files {
             let reader = Reader { file: file.name };
@@ -239,16 +246,19 @@ impl Rules {
     ) -> Option<MaskPlan> {
         let forbidden = self.labels.iter().map(|label| !clear(&label.name)).collect();
         let mut plan = Planned::new(self, forbidden);
-        for rule in self.matching(topic).filter(|rule| rule.on.contains(&direction)) {
-            plan.add(rule);
+        for (place, rule) in self.placed(topic).filter(|(_, rule)| rule.on.contains(&direction)) {
+            plan.add(place, rule);
         }
         plan.finish()
     }
 
     fn matching<'r>(&'r self, topic: &str) -> impl Iterator<Item = &'r Rule> {
-        self.rules
-            .iter()
-            .filter(move |rule| rule.topics.iter().any(|glob| glob_matches(glob, topic)))
+        self.placed(topic).map(|(_, rule)| rule)
+    }
+
+    fn placed<'r>(&'r self, topic: &str) -> impl Iterator<Item = (usize, &'r Rule)> {
+        let names = move |rule: &Rule| rule.topics.iter().any(|glob| glob_matches(glob, topic));
+        self.rules.iter().enumerate().filter(move |(_, rule)| names(rule))
     }
 
     fn add_labels(

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use super::super::places::{End, Route};
-use super::super::plan::{MaskPlan, Parts, Site};
+use super::super::plan::{MaskPlan, Origin, Parts, Site};
 use super::{Detect, Label, Marked, Only, Rule, Rules};
 
 /// A plan that is being made.
 pub(super) struct Planned<'r> {
     rules: &'r Rules,
-    /// Whether each label must be masked.
-    forbidden: Vec<bool>,
     /// The labels in use, each at its place in the plan.
     used: Vec<usize>,
     parts: Parts,
@@ -18,11 +16,13 @@ pub(super) struct Planned<'r> {
 
 impl<'r> Planned<'r> {
     pub(super) fn new(rules: &'r Rules, forbidden: Vec<bool>) -> Self {
-        Self { rules, forbidden, used: Vec::new(), parts: Parts::default() }
+        let origin = Origin { rules: rules.number, chosen: Vec::new(), forbidden };
+        Self { rules, used: Vec::new(), parts: Parts { origin, ..Parts::default() } }
     }
 
-    /// Adds what a rule masks.
-    pub(super) fn add(&mut self, rule: &Rule) {
+    /// Adds what the rule at a place masks.
+    pub(super) fn add(&mut self, place: usize, rule: &Rule) {
+        self.parts.origin.chosen.push(place);
         if let Some(only) = &rule.only
             && let Some(site) = self.site(only)
         {
@@ -85,7 +85,8 @@ impl<'r> Planned<'r> {
 
     /// The site of something, if a label that it falls under is forbidden.
     fn site<T>(&mut self, marked: &Marked<T>) -> Option<u16> {
-        let is_forbidden = |label: &&usize| self.forbidden.get(**label).copied().unwrap_or(true);
+        let forbidden = &self.parts.origin.forbidden;
+        let is_forbidden = |label: &&usize| forbidden.get(**label).copied().unwrap_or(true);
         let label = *marked.labels.iter().find(is_forbidden)?;
         let Label { name, treatment, .. } = self.rules.labels.get(label)?;
         let known = self.used.iter().position(|used| *used == label);

@@ -261,9 +261,6 @@ impl MaskPlan {
             return avro::walk(avro, Walk::new(self, value, start, whole, sheet));
         }
         let (head, document) = value.split_at_checked(start).ok_or(Unreadable)?;
-        if std::str::from_utf8(document).is_err() {
-            return Err(Unreadable);
-        }
         document::walk(self, document, sheet)?;
         if let Some(site) = whole {
             document::replace_whole(self, document, site, sheet);

@@ -1,6 +1,5 @@
 //! A connection that serves: its two loops, requests to the broker and responses to the client.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -49,6 +48,15 @@ struct UnderWay {
     stream: Stream,
     /// How many bytes must be here before it goes on.
     needs: usize,
+}
+
+/// A rewritten frame in as few sends as make sense: large pieces from where they lie, small ones gathered.
+struct Sends<'p> {
+    pieces: std::slice::Iter<'p, Piece>,
+    frame: &'p [u8],
+    /// What is left of the current piece.
+    rest: &'p [u8],
+    gathered: Vec<u8>,
 }
 
 /// What the response loop is to do next.
@@ -130,16 +138,21 @@ impl Link {
                 again @ (Fate::LookUp | Fate::Ask(_) | Fate::Screen { .. }) => {
                     self.forward(reader.bytes().get(run..at)).await?;
                     run = at;
-                    attempt = self.attempt_again(again, tried).await;
+                    let frame = reader.bytes().get(at..end).unwrap_or_default();
+                    attempt = self.attempt_again(again, tried, frame).await;
                     continue;
                 }
                 Fate::Answered => self.forward(reader.bytes().get(run..at)).await?,
                 Fate::Rewrite(pieces) => {
                     self.forward(reader.bytes().get(run..at)).await?;
                     let frame = reader.bytes().get(at..end).unwrap_or_default();
-                    for part in coalesced(&pieces, frame) {
-                        self.forward(Some(&part)).await?;
+                    let mut sends = Sends::new(&pieces, frame);
+                    while let Some(part) = sends.next() {
+                        self.forward(Some(part)).await?;
                     }
+                    drop(pieces);
+                    let screened = tried.screened.map(|screened| screened.done);
+                    self.shard.masks.recycle(screened.unwrap_or_default());
                 }
                 Fate::Login => {
                     self.forward(reader.bytes().get(run..at)).await?;
@@ -174,7 +187,7 @@ impl Link {
     }
 
     /// Finds out what a request must know before it is carried again.
-    async fn attempt_again(&self, fate: Fate, tried: Attempt) -> Attempt {
+    async fn attempt_again(&self, fate: Fate, tried: Attempt, frame: &[u8]) -> Attempt {
         match fate {
             Fate::LookUp => {
                 self.look_again().await;
@@ -185,7 +198,7 @@ impl Link {
                 Attempt { ticket: Some(ticket), ..tried }
             }
             Fate::Screen { jobs, epoch } => {
-                let done = self.mask(jobs).await;
+                let done = self.mask(jobs, frame).await;
                 Attempt { screened: Some(Screened { epoch, done }), ..tried }
             }
             Fate::Forward | Fate::Rewrite(_) | Fate::Answered | Fate::Login => tried,
@@ -348,18 +361,20 @@ impl Link {
                 continue;
             }
             let frame = reader.bytes().get(at..end).unwrap_or_default();
-            let mut masked = self.mask(self.path.mask_jobs(&expected, frame)?).await;
+            let mut masked = self.mask(self.path.mask_jobs(&expected, frame)?, frame).await;
             let frame = reader.bytes_mut().get_mut(at..end).unwrap_or_default();
             let carried = self.path.carry_response(&mut expected, frame, &mut masked)?;
             self.path.answered(expected);
             if let Some(pieces) = carried {
                 self.release(reader.bytes().get(run..at)).await?;
                 let frame = reader.bytes().get(at..end).unwrap_or_default();
-                for part in coalesced(&pieces, frame) {
-                    self.release(Some(&part)).await?;
+                let mut sends = Sends::new(&pieces, frame);
+                while let Some(part) = sends.next() {
+                    self.release(Some(part)).await?;
                 }
                 run = end;
             }
+            self.shard.masks.recycle(masked);
             at = end;
         }
         self.release(reader.bytes().get(run..at)).await?;
@@ -378,8 +393,8 @@ impl Link {
         self.queue.front_broker(|expected| self.path.may_stream(expected)).unwrap_or(Ok(false))
     }
 
-    /// Masks one partition after another; others run in between.
-    async fn mask(&self, jobs: Vec<Job>) -> Vec<Done> {
+    /// Masks records of `frame`, one partition after another; others run in between.
+    async fn mask(&self, jobs: Vec<Job>, frame: &[u8]) -> Vec<Done> {
         let mut masked = Vec::with_capacity(jobs.len());
         if jobs.is_empty() {
             return masked;
@@ -388,7 +403,7 @@ impl Link {
         let mut schemas = Schemas::new(registry.clone());
         let mut pace = Pace::new();
         for job in jobs {
-            masked.push(job.run(&self.shard.masks, &mut schemas, control, &mut pace).await);
+            masked.push(job.run(frame, &self.shard.masks, &mut schemas, control, &mut pace).await);
         }
         masked
     }
@@ -442,28 +457,63 @@ impl UnderWay {
     }
 }
 
-/// The parts of a rewritten frame with small neighbours copied together, so that one send carries them; large ones are
-/// sent from where they lie.
-fn coalesced<'a>(pieces: &'a [Piece], frame: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
-    let mut out: Vec<Cow<'a, [u8]>> = Vec::new();
-    let mut small: Vec<u8> = Vec::new();
-    for piece in pieces {
-        let bytes = piece.bytes(frame);
-        if small.len().saturating_add(bytes.len()) <= limits::COALESCE_BYTES_MAX {
-            small.extend_from_slice(bytes);
-            continue;
+impl<'p> Sends<'p> {
+    fn new(pieces: &'p [Piece], frame: &'p [u8]) -> Self {
+        let size: usize = pieces.iter().map(|piece| piece.bytes(frame).len()).sum();
+        let gathered = Vec::with_capacity(size.min(limits::COALESCE_BYTES_MAX));
+        Self { pieces: pieces.iter(), frame, rest: &[], gathered }
+    }
+
+    /// The next part to send.
+    fn next(&mut self) -> Option<&[u8]> {
+        self.gathered.clear();
+        loop {
+            if self.rest.is_empty() {
+                let Some(piece) = self.pieces.next() else { break };
+                self.rest = piece.bytes(self.frame);
+            }
+            let room = limits::COALESCE_BYTES_MAX.saturating_sub(self.gathered.len());
+            if room == 0 {
+                break;
+            }
+            if self.gathered.is_empty() && self.rest.len() >= room {
+                return Some(std::mem::take(&mut self.rest));
+            }
+            let (now, later) = self.rest.split_at(self.rest.len().min(room));
+            self.gathered.extend_from_slice(now);
+            self.rest = later;
         }
-        if !small.is_empty() {
-            out.push(Cow::Owned(std::mem::take(&mut small)));
-        }
-        if bytes.len() <= limits::COALESCE_BYTES_MAX {
-            small.extend_from_slice(bytes);
-        } else {
-            out.push(Cow::Borrowed(bytes));
+        (!self.gathered.is_empty()).then_some(self.gathered.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rewritten_frame_leaves_in_order_and_in_few_sends() {
+        const MAX: usize = limits::COALESCE_BYTES_MAX;
+        let frame: Vec<u8> = (0..4 * MAX).map(|at| at.to_le_bytes()[0] ^ 0x55).collect();
+        let new = |bytes: usize| Piece::New((0..bytes).map(|at| at.to_le_bytes()[0]).collect());
+        let rows: [(Vec<Piece>, &[usize]); 8] = [
+            (vec![], &[]),
+            (vec![new(9)], &[9]),
+            (vec![Piece::Kept(0..MAX)], &[MAX]),
+            (vec![new(9), Piece::Kept(0..7), new(9)], &[25]),
+            (vec![new(9), Piece::Kept(5..4 * MAX), new(9)], &[MAX, 3 * MAX + 4, 9]),
+            (vec![Piece::Kept(0..3 * MAX), new(MAX)], &[3 * MAX, MAX]),
+            (vec![new(MAX - 1), new(MAX - 1), new(3)], &[MAX, MAX, 1]),
+            (vec![new(MAX / 4); 9], &[MAX, MAX, MAX / 4]),
+        ];
+        for (pieces, expected) in rows {
+            let (mut sends, mut sizes, mut sent) = (Sends::new(&pieces, &frame), vec![], vec![]);
+            while let Some(part) = sends.next() {
+                sizes.push(part.len());
+                sent.extend_from_slice(part);
+            }
+            let whole: Vec<&[u8]> = pieces.iter().map(|piece| piece.bytes(&frame)).collect();
+            assert!(sent == whole.concat() && sizes == expected, "{sizes:?} for {expected:?}");
         }
     }
-    if !small.is_empty() {
-        out.push(Cow::Owned(small));
-    }
-    out
 }

@@ -1,13 +1,13 @@
 //! Applies a mask plan to the records of one partition: values, keys, headers.
 //!
-//! Batches in which nothing is masked are handed on as slices of what came in; the others are
-//! rewritten. An incomplete batch at the end is dropped, because nothing in it could be masked. A
+//! Where nothing is masked, the records stand as they came in. Otherwise all that is delivered is
+//! written one behind the other, and once: batches in which something is masked as they are
+//! rewritten, the others as they are. An incomplete batch at the end is dropped, because nothing in it could be masked. A
 //! batch that cannot be read ends the records in front of it: what precedes it is delivered, and
 //! the fetch that begins with it is answered with an error.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sluicegate_actors::masking::method::WITHHELD;
 use sluicegate_actors::masking::schema::frame::{KEY_HEADER, VALUE_HEADER};
 use sluicegate_actors::masking::{
@@ -17,7 +17,7 @@ use sluicegate_actors::masking::{
 use super::schemas::{Lacking, Schemas};
 use crate::kafka::batch::codec::{Codecs, DECOMPRESSED_BYTES_MAX};
 use crate::kafka::batch::record::Record;
-use crate::kafka::batch::rewrite::{BatchRewrite, Edit, Edited, Part, Step};
+use crate::kafka::batch::rewrite::{BatchRewrite, Edit, Edited, Output, Part, Step};
 use crate::kafka::batch::{BatchError, Batches};
 
 /// Contexts and buffers for the records of one partition at a time. A shard has one for each that
@@ -48,13 +48,17 @@ struct Head {
 /// The records of one partition on their way through a plan, one bounded step at a time.
 ///
 /// From first step to last it must be given the same [`MaskBuffers`], and these no other records.
-pub struct RecordsMask {
-    records: Bytes,
+pub struct RecordsMask<'r> {
+    records: &'r [u8],
     /// How far batches have been finished.
     at: usize,
-    /// Where the unchanged batches begin that are not in a piece yet.
-    kept_from: usize,
-    rewrite: Option<BatchRewrite>,
+    /// How far they were written, those that stay among them.
+    copied: usize,
+    /// What is delivered instead, and perhaps a part of the current batch behind it.
+    written: Vec<u8>,
+    /// Without that part.
+    written_bytes: usize,
+    rewrite: Option<BatchRewrite<'r>>,
     /// How many records in front of the current batch are not as they must be.
     invalid_before: usize,
     masked: MaskedRecords,
@@ -91,10 +95,8 @@ pub struct Invalid {
 /// Records to deliver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MaskedRecords {
-    /// Their bytes, in order: slices of what came in, and rewritten batches.
-    pub pieces: Vec<Bytes>,
-    /// The bytes of all pieces.
-    pub size: usize,
+    /// Their bytes, unless they are those that came: see [`MaskedRecords::are_kept`].
+    pub written: Vec<u8>,
     /// How many batches were rewritten.
     pub batches_changed: u32,
     /// What was masked, by the labels of the plan, and what was withheld.
@@ -124,11 +126,11 @@ pub enum Progress {
 /// # Errors
 /// As [`RecordsMask::step`].
 pub fn mask_records(
-    records: Bytes,
+    records: &[u8],
     screen: &Screen,
     buffers: &mut MaskBuffers,
 ) -> Result<MaskedRecords, BatchError> {
-    let mut mask = RecordsMask::new(records);
+    let mut mask = RecordsMask::new(records, Vec::new());
     let mut schemas = Schemas::default();
     loop {
         if let Progress::Done(masked) = mask.step(screen, buffers, &mut schemas)? {
@@ -145,15 +147,32 @@ impl MaskBuffers {
     }
 }
 
-impl RecordsMask {
-    /// Begins with the records of one partition, as a Fetch response or a Produce request carries
-    /// them.
+impl MaskedRecords {
+    /// Whether nothing was masked and nothing dropped: what came is delivered.
     #[must_use]
-    pub fn new(records: Bytes) -> Self {
+    pub fn are_kept(&self) -> bool {
+        self.batches_changed == 0 && self.dropped_bytes == 0
+    }
+
+    /// What is delivered for the records that came.
+    #[must_use]
+    pub fn bytes<'a>(&'a self, came: &'a [u8]) -> &'a [u8] {
+        if self.are_kept() { came } else { &self.written }
+    }
+}
+
+impl<'r> RecordsMask<'r> {
+    /// Begins with the records of one partition, as a Fetch response or a Produce request carries
+    /// them. `written` is storage for what is delivered instead; what it held is gone.
+    #[must_use]
+    pub fn new(records: &'r [u8], mut written: Vec<u8>) -> Self {
+        written.clear();
         Self {
             records,
             at: 0,
-            kept_from: 0,
+            copied: 0,
+            written,
+            written_bytes: 0,
             rewrite: None,
             invalid_before: 0,
             masked: MaskedRecords::default(),
@@ -200,34 +219,36 @@ impl RecordsMask {
         let rewrite = match &mut self.rewrite {
             Some(rewrite) => rewrite,
             none => {
-                let rest = self.records.slice(self.at..);
-                let Some(batch) = Batches::new(&rest).next().transpose()? else {
+                let rest = self.records.get(self.at..).unwrap_or_default();
+                let Some(batch) = Batches::new(rest).next().transpose()? else {
                     return Ok(Advance::End);
                 };
                 // Counts of a batch that was given up must not show in this one's.
                 scratch.clear_counts();
                 self.invalid_before = self.masked.invalid.len();
-                none.insert(BatchRewrite::start(codecs, &batch, &rest, DECOMPRESSED_BYTES_MAX)?)
+                none.insert(BatchRewrite::start(codecs, &batch, DECOMPRESSED_BYTES_MAX)?)
             }
         };
         let invalid = &mut self.masked.invalid;
         let mut edit = ScreenEdit { screen, scratch, schemas, heads, invalid, index: 0 };
-        let step = rewrite.step(codecs, &mut edit)?;
+        let ahead = self.records.get(self.copied..self.at).unwrap_or_default();
+        let mut output = Output { written: &mut self.written, ahead };
+        let step = rewrite.step(codecs, &mut edit, &mut output)?;
         let end = self.at.saturating_add(rewrite.batch_bytes());
         let bytes_read = rewrite.bytes_read().max(BATCH_COST_BYTES);
         match step {
             Step::More => return Ok(Advance::Paused),
             _ if schemas.are_missing() => {
                 self.masked.invalid.truncate(self.invalid_before);
+                self.written.truncate(self.written_bytes);
                 self.rewrite = None;
                 return Ok(Advance::Waits);
             }
             Step::Unchanged => {}
-            Step::Changed(batch) => {
-                self.keep_to(self.at);
-                self.kept_from = end;
+            Step::Changed => {
+                self.copied = end;
+                self.written_bytes = self.written.len();
                 self.masked.batches_changed = self.masked.batches_changed.saturating_add(1);
-                self.push(batch);
             }
         }
         self.masked.counts.add(scratch.counts());
@@ -237,22 +258,17 @@ impl RecordsMask {
     }
 
     fn finish(&mut self) -> MaskedRecords {
-        self.keep_to(self.at);
-        self.kept_from = self.at;
+        // Nothing of a batch that failed is delivered.
+        self.written.truncate(self.written_bytes);
         self.masked.dropped_bytes = self.records.len().saturating_sub(self.at);
-        std::mem::take(&mut self.masked)
-    }
-
-    /// Makes one piece of the unchanged batches up to `end`.
-    fn keep_to(&mut self, end: usize) {
-        if self.kept_from < end {
-            self.push(self.records.slice(self.kept_from..end));
+        if !self.masked.are_kept() {
+            let kept = self.records.get(self.copied..self.at).unwrap_or_default();
+            self.written.extend_from_slice(kept);
         }
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        self.masked.size = self.masked.size.saturating_add(piece.len());
-        self.masked.pieces.push(piece);
+        MaskedRecords {
+            written: std::mem::take(&mut self.written),
+            ..std::mem::take(&mut self.masked)
+        }
     }
 }
 

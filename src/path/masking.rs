@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use glommio::sync::{Permit, Semaphore};
 use glommio::timer::sleep;
 use sluicegate_actors::masking::{Direction, Rules};
@@ -17,7 +17,7 @@ use crate::kafka::ErrorCode;
 use crate::kafka::batch::{BatchError, Batches};
 use crate::kafka::edit::Edits;
 use crate::kafka::found::Partition;
-use crate::kafka::wire::index;
+use crate::kafka::wire::{Prefixed, index};
 use crate::path::mask::{Invalid, MaskBuffers, Progress, RecordsMask, Screen};
 use crate::path::schemas::Schemas;
 use crate::{clock, limits};
@@ -47,7 +47,8 @@ pub struct Job {
     /// The partition's place among those that the walk found.
     pub partition: usize,
     screen: Arc<Screen>,
-    records: Bytes,
+    /// Where they lie in their frame.
+    records: Prefixed,
 }
 
 /// The mask buffers of one shard. Who is to mask waits for one of them, first come, first served: however many
@@ -55,6 +56,8 @@ pub struct Job {
 pub struct MaskPool {
     free: RefCell<Vec<MaskBuffers>>,
     turns: Semaphore,
+    /// For what is delivered instead: used again once it was.
+    written: RefCell<Vec<Vec<u8>>>,
 }
 
 /// When who masks last let the shard look at its sockets.
@@ -101,11 +104,33 @@ impl MaskPool {
         let buffers = self.free.borrow_mut().pop().unwrap_or_default();
         Taken { pool: self, buffers, _turn: turn }
     }
+
+    /// Takes back what was delivered, for the records of others: they are written over it.
+    pub fn recycle(&self, delivered: Vec<Done>) {
+        for done in delivered {
+            if let Outcome::Rewritten(mut records) = done.outcome
+                && records.is_unique()
+            {
+                records.advance(records.len());
+                self.give(records.into());
+            }
+        }
+    }
+
+    fn give(&self, mut written: Vec<u8>) {
+        written.clear();
+        let mut kept = self.written.borrow_mut();
+        let fits = written.capacity() <= limits::MASKED_BUFFER_BYTES_MAX;
+        if fits && kept.len() < limits::MASKED_BUFFERS_KEPT_MAX {
+            kept.push(written);
+        }
+    }
 }
 
 impl Default for MaskPool {
     fn default() -> Self {
-        Self { free: RefCell::default(), turns: Semaphore::new(limits::MASK_BUFFERS_MAX) }
+        let turns = Semaphore::new(limits::MASK_BUFFERS_MAX);
+        Self { free: RefCell::default(), turns, written: RefCell::default() }
     }
 }
 
@@ -194,23 +219,25 @@ impl Plan {
 impl Job {
     /// Records of a partition and what is done to them.
     #[must_use]
-    pub fn new(partition: usize, screen: Arc<Screen>, records: Bytes) -> Self {
+    pub fn new(partition: usize, screen: Arc<Screen>, records: Prefixed) -> Self {
         Self { partition, screen, records }
     }
 
-    /// Masks, waiting for buffers of `pool`, yielding to other connections between steps, and waiting for schemas that must be asked for.
+    /// Masks records of `frame`, waiting for buffers of `pool`, yielding to other connections between steps, and waiting for schemas that must be asked for.
     ///
     /// # Cancel safety
     ///
     /// Dropping it loses the work, and nothing else: nothing was delivered.
     pub async fn run(
         self,
+        frame: &[u8],
         pool: &MaskPool,
         schemas: &mut Schemas,
         control: &Control,
         pace: &mut Pace,
     ) -> Done {
-        let mut mask = RecordsMask::new(self.records);
+        let written = pool.written.borrow_mut().pop().unwrap_or_default();
+        let mut mask = RecordsMask::new(self.records.bytes(frame), written);
         let mut taken = pool.take().await;
         let masked = loop {
             match mask.step(&self.screen, &mut taken.buffers, schemas) {
@@ -245,10 +272,11 @@ impl Job {
                 Ok(masked) if self.screen.refuses && masked.dropped_bytes > 0 => {
                     Outcome::Unreadable(masked.error.unwrap_or(CUT_SHORT))
                 }
-                Ok(masked) if masked.batches_changed == 0 && masked.dropped_bytes == 0 => {
+                Ok(masked) if masked.are_kept() => {
+                    pool.give(masked.written);
                     Outcome::Kept
                 }
-                Ok(masked) => Outcome::Rewritten(joined(&masked.pieces)),
+                Ok(masked) => Outcome::Rewritten(masked.written.into()),
             },
         }
     }
@@ -326,13 +354,4 @@ pub fn fit(masked: &mut [Done], partitions: &[Partition], bytes_max: usize) {
 
 fn records_size(partition: &Partition) -> usize {
     index(partition.records.end.saturating_sub(partition.records.start))
-}
-
-/// One piece as it is, several copied together.
-fn joined(pieces: &[Bytes]) -> Bytes {
-    match pieces {
-        [] => Bytes::new(),
-        [one] => one.clone(),
-        many => many.concat().into(),
-    }
 }

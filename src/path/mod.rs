@@ -395,10 +395,9 @@ impl Path {
             };
             let first = kafka::wire::index(topic.partitions.first);
             for (place, partition) in work.found.partitions_of(topic).iter().enumerate() {
-                let records = partition.records.bytes(frame);
-                if !records.is_empty() {
-                    let records = Bytes::copy_from_slice(records);
-                    jobs.push(Job::new(first.saturating_add(place), Arc::clone(&plan), records));
+                if !partition.records.bytes(frame).is_empty() {
+                    let place = first.saturating_add(place);
+                    jobs.push(Job::new(place, Arc::clone(&plan), partition.records));
                 }
             }
         }

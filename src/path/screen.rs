@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::masking::{Done, Job, Outcome};
 use super::{Attempt, Path, Ruling, Work, topic_text};
 use crate::clock;
@@ -75,12 +73,10 @@ impl Path {
                 continue;
             };
             for (place, partition) in of(&work.found, topic) {
-                let records = partition.records.bytes(frame);
-                if !records.is_empty()
+                if !partition.records.bytes(frame).is_empty()
                     && !work.tally.is_partition_cut(topic.element, partition.element)
                 {
-                    let records = Bytes::copy_from_slice(records);
-                    jobs.push(Job::new(place, Arc::clone(&screen), records));
+                    jobs.push(Job::new(place, Arc::clone(&screen), partition.records));
                 }
             }
         }

@@ -1,7 +1,5 @@
 //! Reads the records of a batch without changing it: for replays and tools, not for the path.
 
-use bytes::Bytes;
-
 use super::codec::{Codecs, Pulled};
 use super::record::{self, Record};
 use super::{Batch, BatchError, Codec};
@@ -23,9 +21,9 @@ impl Codecs {
         if batch.header.codec == Codec::None {
             return each(batch.payload(), &mut see);
         }
-        self.start_decoding(batch.header.codec, Bytes::copy_from_slice(batch.payload()))?;
-        while self.pull(batch.header.codec, budget)? == Pulled::More {}
-        each(&self.plain, &mut see)
+        self.start_decoding(batch.header.codec, batch.payload())?;
+        while self.pull(batch.header.codec, batch.payload(), budget)? == Pulled::More {}
+        each(self.plain.bytes(), &mut see)
     }
 }
 

@@ -8,6 +8,8 @@
 //!
 //! A length below zero is null. Varints are Kafka's: zigzag, at most 5 bytes (10 for a varlong).
 
+use std::ops::Range;
+
 use super::BatchError;
 
 /// The least bytes that a record can take: its length, and six fields of one byte.
@@ -30,10 +32,23 @@ pub struct Record<'a> {
     headers: &'a [u8],
     /// How many there are, as the record says.
     pub header_count: u32,
-    /// Everything in front of the key's length, for rewriting.
-    pub(crate) lead: &'a [u8],
-    /// Everything from the header count on, for rewriting.
-    pub(crate) header_section: &'a [u8],
+    /// All of it but its length, for rewriting.
+    pub(crate) body: &'a [u8],
+    /// Where its parts lie in there.
+    pub(crate) places: Places,
+}
+
+/// Where the parts of a record lie in its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// Where the key's length stands.
+    pub(crate) key: usize,
+    /// Where the value's length stands.
+    pub(crate) value: usize,
+    /// Where the count of headers stands.
+    pub(crate) header_count: usize,
+    /// Where the first header begins.
+    pub(crate) headers: usize,
 }
 
 /// One header of a record. Names may repeat.
@@ -43,6 +58,19 @@ pub struct RecordHeader<'a> {
     pub name: &'a [u8],
     /// The value, or null.
     pub value: Option<&'a [u8]>,
+    /// Where it lies in the record's body.
+    pub(crate) places: HeaderPlaces,
+}
+
+/// Where the parts of a header lie in its record's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderPlaces {
+    /// Where the name's length stands.
+    pub(crate) name: usize,
+    /// Where the value's length stands.
+    pub(crate) value: usize,
+    /// Where it ends.
+    pub(crate) end: usize,
 }
 
 /// The headers of a record, in order, duplicates too.
@@ -50,6 +78,8 @@ pub struct RecordHeader<'a> {
 pub struct Headers<'a> {
     fields: Fields<'a>,
     left: u32,
+    /// How long the record's body is.
+    body_bytes: usize,
 }
 
 /// Where the first record of `plain` ends, if all of it is there.
@@ -82,12 +112,14 @@ impl<'a> Record<'a> {
         let attributes = i8::from_be_bytes([fields.byte()?]);
         let timestamp_delta = fields.varlong()?;
         let offset_delta = fields.varint()?;
-        let lead = body.get(..body.len().saturating_sub(fields.rest.len())).unwrap_or_default();
+        let key_at = fields.place(body.len());
         let key = fields.nullable()?;
+        let value_at = fields.place(body.len());
         let value = fields.nullable()?;
-        let header_section = fields.rest;
+        let header_count_at = fields.place(body.len());
         let header_count = u32::try_from(fields.varint()?)
             .map_err(|_| BatchError::Records { what: "a record counts headers below zero" })?;
+        let headers_at = fields.place(body.len());
         let record = Self {
             attributes,
             timestamp_delta,
@@ -96,8 +128,13 @@ impl<'a> Record<'a> {
             value,
             headers: fields.rest,
             header_count,
-            lead,
-            header_section,
+            body,
+            places: Places {
+                key: key_at,
+                value: value_at,
+                header_count: header_count_at,
+                headers: headers_at,
+            },
         };
         let mut headers = record.headers();
         for header in &mut headers {
@@ -113,7 +150,8 @@ impl<'a> Record<'a> {
     /// The headers in order. Each costs at least two bytes, so a false count ends in an error soon.
     #[must_use]
     pub fn headers(&self) -> Headers<'a> {
-        Headers { fields: Fields { rest: self.headers }, left: self.header_count }
+        let fields = Fields { rest: self.headers };
+        Headers { fields, left: self.header_count, body_bytes: self.body.len() }
     }
 }
 
@@ -122,7 +160,7 @@ impl<'a> Iterator for Headers<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let header = self.fields.header();
+        let header = self.fields.header(self.body_bytes);
         if header.is_err() {
             self.left = 0;
         }
@@ -144,21 +182,35 @@ impl<'a> Fields<'a> {
     }
 
     fn varint(&mut self) -> Result<i32, BatchError> {
-        // Most varints are one byte; the loop below would cost as much as the rest of the record.
-        if let Some((&first, rest)) = self.rest.split_first()
-            && first < 0x80
-        {
-            self.rest = rest;
-            return Ok(i32::from(first >> 1) ^ -i32::from(first & 1));
-        }
-        let raw = self.unsigned(VARINT_BYTES_MAX)?;
-        let raw = u32::try_from(raw).map_err(|_| VARINT)?;
+        let raw = match self.short() {
+            Some(raw) => raw,
+            None => u32::try_from(self.unsigned(VARINT_BYTES_MAX)?).map_err(|_| VARINT)?,
+        };
         Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
     }
 
     fn varlong(&mut self) -> Result<i64, BatchError> {
-        let raw = self.unsigned(VARLONG_BYTES_MAX)?;
+        let raw = match self.short() {
+            Some(raw) => u64::from(raw),
+            None => self.unsigned(VARLONG_BYTES_MAX)?,
+        };
         Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+    }
+
+    /// A number of one or two bytes, as most are: the loop of [`Fields::unsigned`] would cost as much as the rest of the
+    /// record.
+    fn short(&mut self) -> Option<u32> {
+        match *self.rest {
+            [first, ref rest @ ..] if first < 0x80 => {
+                self.rest = rest;
+                Some(u32::from(first))
+            }
+            [first, second, ref rest @ ..] if second < 0x80 => {
+                self.rest = rest;
+                Some(u32::from(first & 0x7f) | u32::from(second) << 7)
+            }
+            _ => None,
+        }
     }
 
     fn unsigned(&mut self, bytes_max: usize) -> Result<u64, BatchError> {
@@ -186,16 +238,53 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
-    fn header(&mut self) -> Result<RecordHeader<'a>, BatchError> {
+    fn header(&mut self, body_bytes: usize) -> Result<RecordHeader<'a>, BatchError> {
+        let name_at = self.place(body_bytes);
         let length = usize::try_from(self.varint()?)
             .map_err(|_| BatchError::Records { what: "a header's name is null" })?;
-        Ok(RecordHeader { name: self.take(length)?, value: self.nullable()? })
+        let name = self.take(length)?;
+        let value_at = self.place(body_bytes);
+        let value = self.nullable()?;
+        let end = self.place(body_bytes);
+        Ok(RecordHeader {
+            name,
+            value,
+            places: HeaderPlaces { name: name_at, value: value_at, end },
+        })
+    }
+
+    /// How far a body of `body_bytes`, of which these fields are the rest, was read.
+    fn place(&self, body_bytes: usize) -> usize {
+        body_bytes.saturating_sub(self.rest.len())
     }
 }
 
 /// Appends a varint.
 pub(crate) fn put_varint(out: &mut Vec<u8>, value: i32) {
     put_unsigned(out, u64::from(((value << 1) ^ (value >> 31)).cast_unsigned()));
+}
+
+/// Puts a varint in the place of the one at `place`; what follows it moves where the new one is of another size.
+pub(crate) fn replace_varint(out: &mut Vec<u8>, place: Range<usize>, value: i32) {
+    let mut bytes = [0; VARINT_BYTES_MAX];
+    let mut left = ((value << 1) ^ (value >> 31)).cast_unsigned();
+    let mut size = 0_usize;
+    for byte in &mut bytes {
+        let [low, ..] = left.to_le_bytes();
+        left >>= 7;
+        size = size.saturating_add(1);
+        *byte = if left == 0 { low } else { low | 0x80 };
+        if left == 0 {
+            break;
+        }
+    }
+    let new = bytes.get(..size).unwrap_or_default();
+    match out.get_mut(place.clone()) {
+        Some(old) if old.len() == size => {
+            old.iter_mut().zip(new).for_each(|(old, new)| *old = *new)
+        }
+        _ => drop(out.splice(place, new.iter().copied())),
+    }
 }
 
 /// Appends a varlong.

@@ -4,6 +4,9 @@
 //! of its header but length and CRC, its codec, and every record's attributes, timestamp and
 //! offset.
 //!
+//! What is new is written once: an edited record goes straight to where its batch is written, or to
+//! the encoder's input, in front of it what stays between it and the edited one before.
+//!
 //! ```text
 //! batch ─▶ check CRC ─▶ decompress a slice ─▶ read its whole records ─▶ edit ─▶ compress ─┐
 //!                             ▲                                                            │
@@ -11,9 +14,9 @@
 //!                                                             header, length, CRC ◀─ the end ┘
 //! ```
 
-use bytes::Bytes;
+use std::ops::Range;
 
-use super::codec::{Codecs, PREAMBLE_BYTES_MAX, Pulled};
+use super::codec::{Codecs, Pulled};
 use super::record::{self, Record};
 use super::{Batch, BatchError, CRC_FROM, Codec, HEADER_BYTES, Header, PREFIX_BYTES};
 
@@ -83,14 +86,14 @@ impl<'e> Edited<'e> {
 }
 
 /// What a step came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// There is more to do: let others run, then step again.
     More,
-    /// Nothing was edited: the batch stands as it came in.
+    /// Nothing was edited: the batch stands as it came in, and nothing was written.
     Unchanged,
-    /// The batch to deliver instead.
-    Changed(Bytes),
+    /// The batch to deliver instead was written.
+    Changed,
 }
 
 /// One batch on its way through an [`Edit`].
@@ -98,60 +101,83 @@ pub enum Step {
 /// From [`BatchRewrite::start`] to its end it must be given the same [`Codecs`], and these no other
 /// batch.
 #[derive(Debug)]
-pub struct BatchRewrite {
-    batch: Bytes,
+pub struct BatchRewrite<'b> {
+    batch: &'b [u8],
     header: Header,
     budget: usize,
     turn: u64,
-    /// Whether `plain` is complete.
+    /// Whether the records are decompressed to their end.
     pulled: Pulled,
-    /// How far `plain` has been read as records.
+    /// How far they have been read.
     read: usize,
     records: u32,
     /// The new batch, once something was edited.
     changed: Option<Changed>,
 }
 
+/// Where rewritten batches are written, one behind the other.
+#[derive(Debug)]
+pub struct Output<'o> {
+    /// Behind what it holds already. Where a batch fails or is given up, a part of it is at the end.
+    pub written: &'o mut Vec<u8>,
+    /// Written in front of the batch, if the batch is written.
+    pub ahead: &'o [u8],
+}
+
 /// A batch that is being written.
+///
+/// ```text
+/// records as they came  ├─ written ─┼─ kept ─┼─ in `Codecs::rewritten` ─┼─ not looked at, or as they came ─┤
+///                                kept.start                          copied
+/// ```
 #[derive(Debug)]
 struct Changed {
-    /// Room for preamble and header, then the records.
-    packed: Vec<u8>,
-    /// How far `plain` has been copied.
+    /// Where it begins in what is written.
+    start: usize,
+    /// Records as they came that are written before what is in `Codecs::rewritten`.
+    kept: Range<usize>,
+    /// How far the records as they came have been taken up.
     copied: usize,
-    /// How many bytes the records take, uncompressed.
+    /// How many bytes the new records take, uncompressed.
     size: usize,
 }
 
-impl BatchRewrite {
-    /// Begins with one batch: `bytes` are what `batch` was read from. `budget` is the most bytes
-    /// that it may decompress to; rewritten it may take twice as many.
+/// What one step works with.
+struct Turn<'t, 'o, E> {
+    /// The records as far as they are decompressed.
+    plain: &'t [u8],
+    codecs: &'t mut Codecs,
+    edit: &'t mut E,
+    output: &'t mut Output<'o>,
+}
+
+impl<'b> BatchRewrite<'b> {
+    /// Begins with one batch. `budget` is the most bytes that it may decompress to; rewritten it may
+    /// take twice as many.
     ///
     /// # Errors
     /// [`BatchError::Crc`], [`BatchError::Compressed`] where the first bytes are no frame of its
     /// codec.
     pub fn start(
         codecs: &mut Codecs,
-        batch: &Batch<'_>,
-        bytes: &Bytes,
+        batch: &Batch<'b>,
         budget: usize,
     ) -> Result<Self, BatchError> {
         batch.check_crc()?;
         let header = batch.header;
-        let bytes = bytes.slice_ref(batch.bytes);
         codecs.turn = codecs.turn.wrapping_add(1);
         codecs.rewritten.clear();
         let untouched = header.is_control() || (header.count == 0 && batch.payload().is_empty());
         let pulled = if untouched || header.codec == Codec::None {
             Pulled::End
         } else {
-            codecs.start_decoding(header.codec, bytes.slice(HEADER_BYTES..))?;
+            codecs.start_decoding(header.codec, batch.payload())?;
             Pulled::More
         };
-        let read = if untouched { bytes.len() } else { 0 };
+        let read = if untouched { batch.bytes.len() } else { 0 };
         let records = if untouched { header.count } else { 0 };
         Ok(Self {
-            batch: bytes,
+            batch: batch.bytes,
             header,
             budget,
             turn: codecs.turn,
@@ -180,50 +206,59 @@ impl BatchRewrite {
         &self.header
     }
 
-    /// Does one turn's work.
+    /// Does one turn's work. From first step to last it must be given the same `output`.
     ///
     /// # Errors
-    /// Any [`BatchError`]; the batch must then not be delivered, and `codecs` may go on with
-    /// another.
+    /// Any [`BatchError`]; the batch must then not be delivered, what was written of it is to be cut
+    /// off, and `codecs` may go on with another.
     ///
     /// # Panics
     /// If `codecs` took on another batch since the start: its bytes would be mixed with these.
-    pub fn step(&mut self, codecs: &mut Codecs, edit: &mut impl Edit) -> Result<Step, BatchError> {
+    pub fn step(
+        &mut self,
+        codecs: &mut Codecs,
+        edit: &mut impl Edit,
+        output: &mut Output<'_>,
+    ) -> Result<Step, BatchError> {
         assert!(self.turn == codecs.turn, "one set of codecs works on one batch at a time");
-        let step = self.advance(codecs, edit);
+        let step = self.advance(codecs, edit, output);
         if !matches!(step, Ok(Step::More)) {
             codecs.rest();
         }
         step
     }
 
-    fn advance(&mut self, codecs: &mut Codecs, edit: &mut impl Edit) -> Result<Step, BatchError> {
-        if self.pulled == Pulled::More {
-            self.pulled = codecs.pull(self.header.codec, self.budget)?;
+    fn advance(
+        &mut self,
+        codecs: &mut Codecs,
+        edit: &mut impl Edit,
+        output: &mut Output<'_>,
+    ) -> Result<Step, BatchError> {
+        let owes = self.changed.as_ref().is_some_and(|changed| !changed.kept.is_empty());
+        if self.pulled == Pulled::More && !owes {
+            self.pulled = codecs.pull(self.header.codec, self.payload(), self.budget)?;
         }
         // The buffer is lent for this step, so that the encoder beside it can be used meanwhile.
         let buffer = std::mem::take(&mut codecs.plain);
-        let batch = self.batch.clone();
         let plain = match self.header.codec {
-            Codec::None => batch.get(HEADER_BYTES..).unwrap_or_default(),
-            _ => buffer.as_slice(),
+            Codec::None => self.payload(),
+            _ => buffer.bytes(),
         };
-        let stepped = self.read_records(plain, codecs, edit);
+        let stepped = self.read_records(&mut Turn { plain, codecs, edit, output });
         codecs.plain = buffer;
         stepped
     }
 
-    fn read_records(
-        &mut self,
-        plain: &[u8],
-        codecs: &mut Codecs,
-        edit: &mut impl Edit,
-    ) -> Result<Step, BatchError> {
+    fn payload(&self) -> &'b [u8] {
+        self.batch.get(HEADER_BYTES..).unwrap_or_default()
+    }
+
+    fn read_records(&mut self, turn: &mut Turn<'_, '_, impl Edit>) -> Result<Step, BatchError> {
         let turn_end = self.read.saturating_add(STEP_BYTES_MAX);
-        while self.read < turn_end {
-            let rest = plain.get(self.read..).unwrap_or_default();
+        while self.hand_on(turn)? && self.read < turn_end {
+            let rest = turn.plain.get(self.read..).unwrap_or_default();
             if rest.is_empty() && self.pulled == Pulled::End {
-                return self.finish(plain, codecs);
+                return self.finish(turn);
             }
             let Some((start, end)) = record::frame(rest)? else {
                 if self.pulled == Pulled::End {
@@ -237,200 +272,252 @@ impl BatchRewrite {
             let record = Record::read(rest.get(start..end).unwrap_or_default())?;
             let record_start = self.read;
             self.read = self.read.saturating_add(end);
-            edit.begin(self.records, &record);
+            turn.edit.begin(self.records, &record);
             self.records = self.records.saturating_add(1);
-            if rewrite_record(&record, edit, &mut codecs.body)? {
-                self.replace(plain, record_start, codecs)?;
-            }
+            self.rewrite(&record, record_start, turn)?;
         }
         Ok(Step::More)
     }
 
-    /// Puts `codecs.body` in the place of the record that was just read, which began at
-    /// `record_start`.
-    fn replace(
+    /// Writes the record that was just read, and began at `record_start`, where it is edited; what
+    /// precedes it goes before.
+    fn rewrite(
         &mut self,
-        plain: &[u8],
+        record: &Record<'_>,
         record_start: usize,
-        codecs: &mut Codecs,
+        turn: &mut Turn<'_, '_, impl Edit>,
     ) -> Result<(), BatchError> {
+        let Turn { plain, codecs, edit, output } = turn;
         let codec = self.header.codec;
-        let length = i32::try_from(codecs.body.len())
-            .map_err(|_| BatchError::Records { what: "a record outgrows 2 GiB" })?;
-        let changed = match &mut self.changed {
-            Some(changed) => changed,
-            none => {
-                let payload = self.batch.get(HEADER_BYTES..).unwrap_or_default();
-                codecs.start_encoding(codec, payload)?;
-                none.insert(Changed::new(self.batch.len()))
-            }
+        let header = self.batch.get(..HEADER_BYTES).unwrap_or_default();
+        let batch_start = output.written.len().saturating_add(output.ahead.len());
+        let is_first = self.changed.is_none();
+        if is_first && output.written.is_empty() {
+            // What is masked mostly takes no more room; elsewhere the storage grows by itself.
+            output.written.reserve(output.ahead.len().saturating_add(self.batch.len()));
+        }
+        let copied = self.changed.as_ref().map_or(0, |changed| changed.copied);
+        let kept = plain.get(copied..record_start).unwrap_or_default();
+        let (sink, before) = match codec {
+            Codec::None if is_first => (&mut *output.written, [output.ahead, header, kept]),
+            Codec::None => (&mut *output.written, [kept, &[], &[]]),
+            // What precedes the first edit may be long: the encoder takes it from where it is.
+            _ if is_first => (&mut codecs.rewritten, [&[][..], &[], &[]]),
+            _ => (&mut codecs.rewritten, [kept, &[], &[]]),
         };
-        let kept = plain.get(changed.copied..record_start).unwrap_or_default();
-        changed.copied = self.read;
-        changed.size = changed.size.saturating_add(kept.len()).saturating_add(codecs.body.len());
-        let limit = self.budget.max(self.batch.len()).saturating_mul(2);
-        if changed.size > limit {
-            return Err(BatchError::Budget { limit });
-        }
-        if codec == Codec::None {
-            changed.packed.extend_from_slice(kept);
-            record::put_varint(&mut changed.packed, length);
-            changed.packed.extend_from_slice(&codecs.body);
+        let Some(size) = RecordWriter::new(record, before, sink).write(*edit)? else {
             return Ok(());
+        };
+        if is_first && codec != Codec::None {
+            output.written.extend_from_slice(output.ahead);
+            output.written.extend_from_slice(header);
+            codecs.start_encoding(codec, self.payload())?;
         }
-        codecs.rewritten.extend_from_slice(kept);
-        record::put_varint(&mut codecs.rewritten, length);
-        let Codecs { rewritten, body, .. } = codecs;
-        rewritten.extend_from_slice(body);
-        if codecs.rewritten.len() >= PUSH_BYTES {
-            codecs.push_rewritten(codec, &mut changed.packed)?;
-        }
-        Ok(())
+        let changed = self.changed.get_or_insert_with(|| Changed {
+            start: batch_start,
+            kept: if codec == Codec::None { 0..0 } else { 0..record_start },
+            copied: 0,
+            size: 0,
+        });
+        changed.copied = self.read;
+        changed.size = changed.size.saturating_add(kept.len()).saturating_add(size);
+        let limit = self.budget.max(self.batch.len()).saturating_mul(2);
+        if changed.size > limit { Err(BatchError::Budget { limit }) } else { Ok(()) }
     }
 
-    fn finish(&mut self, plain: &[u8], codecs: &mut Codecs) -> Result<Step, BatchError> {
+    /// Writes what has gathered, or gives it to the encoder: at most a turn's work; `false` where
+    /// more waits.
+    fn hand_on(&mut self, turn: &mut Turn<'_, '_, impl Edit>) -> Result<bool, BatchError> {
+        let codec = self.header.codec;
+        let Some(changed) = &mut self.changed else { return Ok(true) };
+        if !changed.write_kept(codec, turn)? {
+            return Ok(false);
+        }
+        let as_they_came = self.read.saturating_sub(changed.copied);
+        let is_long = as_they_came >= PUSH_BYTES;
+        let gathered = turn.codecs.rewritten.len();
+        // Encoders copy what does not fill a block.
+        let count = if is_long { gathered } else { gathered.saturating_sub(gathered % PUSH_BYTES) };
+        if count > 0 {
+            turn.codecs.push_rewritten(codec, count, turn.output.written)?;
+        }
+        if is_long {
+            changed.size = changed.size.saturating_add(as_they_came);
+            changed.keep_to(self.read);
+            return changed.write_kept(codec, turn);
+        }
+        Ok(true)
+    }
+
+    fn finish(&mut self, turn: &mut Turn<'_, '_, impl Edit>) -> Result<Step, BatchError> {
         if self.records != self.header.count {
             return Err(BatchError::Records { what: "there are fewer than the header counts" });
         }
-        let Some(mut changed) = self.changed.take() else { return Ok(Step::Unchanged) };
+        let Some(changed) = &mut self.changed else { return Ok(Step::Unchanged) };
         let codec = self.header.codec;
-        codecs.push_rewritten(codec, &mut changed.packed)?;
-        codecs.push(codec, plain.get(changed.copied..).unwrap_or_default(), &mut changed.packed)?;
-        let preamble = codecs.finish_encoding(codec, &mut changed.packed)?;
-        seal(changed.packed, self.batch.get(..HEADER_BYTES).unwrap_or_default(), preamble.bytes())
-            .map(Step::Changed)
+        turn.codecs.push_rewritten(codec, usize::MAX, turn.output.written)?;
+        changed.keep_to(turn.plain.len());
+        if !changed.write_kept(codec, turn)? {
+            return Ok(Step::More);
+        }
+        let preamble = turn.codecs.finish_encoding(codec, turn.output.written)?;
+        seal(turn.output.written, changed.start, preamble.bytes())?;
+        Ok(Step::Changed)
     }
 }
 
 impl Changed {
-    fn new(batch_bytes: usize) -> Self {
-        let mut packed = Vec::with_capacity(batch_bytes.saturating_add(batch_bytes / 8));
-        packed.resize(FRONT_BYTES, 0);
-        Self { packed, copied: 0, size: 0 }
+    /// Records as they came are written next, up to `end`.
+    fn keep_to(&mut self, end: usize) {
+        self.kept = self.copied..end;
+        self.copied = end;
+    }
+
+    /// Writes what is kept, at most a turn's work; `false` where there is more.
+    fn write_kept(
+        &mut self,
+        codec: Codec,
+        turn: &mut Turn<'_, '_, impl Edit>,
+    ) -> Result<bool, BatchError> {
+        if self.kept.is_empty() {
+            return Ok(true);
+        }
+        let end = self.kept.end.min(self.kept.start.saturating_add(STEP_BYTES_MAX));
+        let kept = turn.plain.get(self.kept.start..end).unwrap_or_default();
+        turn.codecs.push(codec, kept, turn.output.written)?;
+        self.kept.start = end;
+        Ok(self.kept.is_empty())
     }
 }
 
-/// Writes `record` to `body` with the edited parts in place of its own; `false` (and `body` of no
-/// meaning) where there was no edit.
-fn rewrite_record(
-    record: &Record<'_>,
-    edit: &mut impl Edit,
-    body: &mut Vec<u8>,
-) -> Result<bool, BatchError> {
-    body.clear();
-    // Up to its first edit a record costs no copy: what precedes it is written then.
-    let mut edited = false;
-    if let Some(key) = record.key
-        && let Some(new) = edit.edit(Part::Key, key).instead()
-    {
-        edited = true;
-        body.extend_from_slice(record.lead);
-        record::put_nullable(body, new)?;
-    }
-    if let Some(value) = record.value
-        && let Some(new) = edit.edit(Part::Value, value).instead()
-    {
-        if !edited {
-            edited = true;
-            body.extend_from_slice(record.lead);
-            record::put_nullable(body, record.key)?;
-        }
-        record::put_nullable(body, new)?;
-    } else if edited {
-        record::put_nullable(body, record.value)?;
-    }
-    if record.header_count == 0 {
-        if edited {
-            body.extend_from_slice(record.header_section);
-        }
-        return Ok(edited);
-    }
-    let headers_at = body.len();
-    if rewrite_headers(record, edit, body)? {
-        if !edited {
-            let headers = body.split_off(headers_at);
-            body.extend_from_slice(record.lead);
-            record::put_nullable(body, record.key)?;
-            record::put_nullable(body, record.value)?;
-            body.extend_from_slice(&headers);
-        }
-        return Ok(true);
-    }
-    if edited {
-        body.truncate(headers_at);
-        body.extend_from_slice(record.header_section);
-    }
-    Ok(edited)
+/// Writes a record with the edited parts in place of its own, and nothing before the first edit.
+struct RecordWriter<'r, 'w> {
+    record: &'r Record<'r>,
+    /// What is written in front of it.
+    before: [&'r [u8]; 3],
+    sink: &'w mut Vec<u8>,
+    /// Where its length stands, once it was begun.
+    length_at: Option<Range<usize>>,
+    /// How far its own body has been carried over, or left out.
+    carried: usize,
 }
 
-/// Appends the headers as edited; `false` where there was no edit, and what was appended is to be
-/// cut off.
-fn rewrite_headers(
-    record: &Record<'_>,
-    edit: &mut impl Edit,
-    body: &mut Vec<u8>,
-) -> Result<bool, BatchError> {
-    let mut edited = false;
-    let mut count = record.header_count;
-    let start = body.len();
-    let put_count = |body: &mut Vec<u8>, count| {
-        record::put_varint(body, i32::try_from(count).unwrap_or(i32::MAX));
-    };
-    put_count(body, count);
-    let names_at = body.len();
-    for header in record.headers() {
-        let header = header?;
-        let new = edit.edit(Part::HeaderName, header.name).instead();
-        edited |= new.is_some();
-        let Some(name) = new.unwrap_or(Some(header.name)) else {
-            count = count.saturating_sub(1);
-            continue;
-        };
-        record::put_nullable(body, Some(name))?;
-        let value = header.value.map(|value| {
-            let new = edit.edit(Part::HeaderValue { name: header.name }, value).instead();
-            edited |= new.is_some();
-            new.unwrap_or(Some(value))
-        });
-        record::put_nullable(body, value.flatten())?;
+impl<'r, 'w> RecordWriter<'r, 'w> {
+    fn new(record: &'r Record<'r>, before: [&'r [u8]; 3], sink: &'w mut Vec<u8>) -> Self {
+        Self { record, before, sink, length_at: None, carried: 0 }
     }
-    if count < record.header_count {
-        let headers = body.split_off(names_at);
-        body.truncate(start);
-        put_count(body, count);
-        body.extend_from_slice(&headers);
+
+    /// Asks `edit` for each part. The bytes of the new record, without its length; `None` where
+    /// there was no edit.
+    fn write(mut self, edit: &mut impl Edit) -> Result<Option<usize>, BatchError> {
+        let Record { key, value, header_count, places, .. } = *self.record;
+        if let Some(key) = key
+            && let Some(new) = edit.edit(Part::Key, key).instead()
+        {
+            self.replace(places.key..places.value, new)?;
+        }
+        if let Some(value) = value
+            && let Some(new) = edit.edit(Part::Value, value).instead()
+        {
+            self.replace(places.value..places.header_count, new)?;
+        }
+        if header_count > 0 {
+            self.write_headers(edit)?;
+        }
+        let Some(length_at) = self.length_at.clone() else { return Ok(None) };
+        self.carry_to(self.record.body.len());
+        let size = self.sink.len().saturating_sub(length_at.end);
+        let length = i32::try_from(size)
+            .map_err(|_| BatchError::Records { what: "a record outgrows 2 GiB" })?;
+        record::replace_varint(self.sink, length_at, length);
+        Ok(Some(size))
     }
-    Ok(edited)
+
+    fn write_headers(&mut self, edit: &mut impl Edit) -> Result<(), BatchError> {
+        let record = self.record;
+        let mut count = record.header_count;
+        let mut count_at = None;
+        for header in record.headers() {
+            let header = header?;
+            let places = header.places;
+            let new = edit.edit(Part::HeaderName, header.name).instead();
+            if let Some(new) = new {
+                count_at.get_or_insert_with(|| self.carry_to(record.places.header_count));
+                if new.is_none() {
+                    self.carry_to(places.name);
+                    self.carried = places.end;
+                    count = count.saturating_sub(1);
+                    continue;
+                }
+                self.replace(places.name..places.value, new)?;
+            }
+            if let Some(value) = header.value
+                && let part = (Part::HeaderValue { name: header.name })
+                && let Some(new) = edit.edit(part, value).instead()
+            {
+                count_at.get_or_insert_with(|| self.carry_to(record.places.header_count));
+                self.replace(places.value..places.end, new)?;
+            }
+        }
+        if let Some(count_at) = count_at
+            && count < record.header_count
+        {
+            let bytes = record.places.headers.saturating_sub(record.places.header_count);
+            let place = count_at..count_at.saturating_add(bytes);
+            record::replace_varint(self.sink, place, i32::try_from(count).unwrap_or(i32::MAX));
+        }
+        Ok(())
+    }
+
+    /// Writes the body up to `place`, and a part, or null, instead of what is there.
+    fn replace(&mut self, place: Range<usize>, new: Option<&[u8]>) -> Result<(), BatchError> {
+        self.carry_to(place.start);
+        self.carried = place.end;
+        record::put_nullable(self.sink, new)
+    }
+
+    /// Writes the body up to `end`; where that is in what is written.
+    fn carry_to(&mut self, end: usize) -> usize {
+        let Self { record, sink, .. } = self;
+        if self.length_at.is_none() {
+            for bytes in self.before.into_iter().filter(|bytes| !bytes.is_empty()) {
+                sink.extend_from_slice(bytes);
+            }
+            // The length mostly takes as many bytes as it did.
+            let start = sink.len();
+            record::put_varint(sink, i32::try_from(record.body.len()).unwrap_or(i32::MAX));
+            self.length_at = Some(start..sink.len());
+        }
+        sink.extend_from_slice(record.body.get(self.carried..end).unwrap_or_default());
+        self.carried = end;
+        sink.len()
+    }
 }
 
-/// Puts preamble and header in front of the records, with the new length and CRC.
-///
-/// ```text
-/// packed: [ 66 bytes of room │ records ]  ─▶  [ unused │ header 61 │ preamble 0–5 │ records ]
-/// ```
-fn seal(mut packed: Vec<u8>, header: &[u8], preamble: &[u8]) -> Result<Bytes, BatchError> {
-    let preamble_at = FRONT_BYTES.saturating_sub(preamble.len());
-    let header_at = preamble_at.saturating_sub(HEADER_BYTES);
-    let bytes_count = packed.len().saturating_sub(header_at);
-    let length = i32::try_from(bytes_count.saturating_sub(PREFIX_BYTES))
+/// Completes the batch that begins at `start`: its header has come over as it was, with the records
+/// behind it. Puts the preamble between them, and the new length and CRC into it.
+fn seal(written: &mut Vec<u8>, start: usize, preamble: &[u8]) -> Result<(), BatchError> {
+    if !preamble.is_empty() {
+        let at = start.saturating_add(HEADER_BYTES);
+        drop(written.splice(at..at, preamble.iter().copied()));
+    }
+    let batch = written.get_mut(start..).unwrap_or_default();
+    let length = i32::try_from(batch.len().saturating_sub(PREFIX_BYTES))
         .map_err(|_| BatchError::Records { what: "a rewritten batch outgrows 2 GiB" })?;
-    put(&mut packed, header_at, header);
-    put(&mut packed, preamble_at, preamble);
-    put(&mut packed, header_at.saturating_add(LENGTH_AT), &length.to_be_bytes());
-    let covered = packed.get(header_at.saturating_add(CRC_FROM)..).unwrap_or_default();
-    let crc = crc_fast::crc32_iscsi(covered);
-    put(&mut packed, header_at.saturating_add(CRC_AT), &crc.to_be_bytes());
-    Ok(Bytes::from(packed).slice(header_at..))
+    put(batch, LENGTH_AT, length.to_be_bytes());
+    let crc = crc_fast::crc32_iscsi(batch.get(CRC_FROM..).unwrap_or_default());
+    put(batch, CRC_AT, crc.to_be_bytes());
+    Ok(())
 }
 
-fn put(packed: &mut [u8], at: usize, bytes: &[u8]) {
-    if let Some(place) = packed.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len())) {
-        place.copy_from_slice(bytes);
+fn put(batch: &mut [u8], at: usize, bytes: [u8; 4]) {
+    if let Some(place) = batch.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = bytes;
     }
 }
 
 const LENGTH_AT: usize = 8;
 const CRC_AT: usize = 17;
-const FRONT_BYTES: usize = HEADER_BYTES + PREAMBLE_BYTES_MAX;
-/// How many rewritten bytes are gathered before the encoder is called.
-const PUSH_BYTES: usize = 32 << 10;
+/// How many bytes are gathered before they are written, or the encoder is called: the blocks of raw
+/// snappy and of lz4 as Kafka writes it, two of xerial's.
+const PUSH_BYTES: usize = 64 << 10;

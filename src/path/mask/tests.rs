@@ -1,5 +1,6 @@
 //! Rows for the records of a partition under a plan.
 
+use bytes::Bytes;
 use sluicegate_actors::masking::{Direction, Keys, RulesFile, compile};
 
 use super::*;
@@ -71,14 +72,9 @@ fn values_are_masked_and_what_surrounds_them_stays() {
     let clean = batch(10, Codec::None, &[Some(CLEAN), None]);
     let mixed = batch(20, Codec::None, &[Some(CARD), None, Some("no json"), Some(CLEAN)]);
     let records = Bytes::from([clean.clone(), clean.clone(), mixed, clean.clone()].concat());
-    let masked = mask_records(records.clone(), &plan, &mut MaskBuffers::new()).unwrap();
-    assert_eq!(masked.pieces.len(), 3);
-    // Untouched batches in a row are one slice of what came in, not a copy.
-    assert_eq!(masked.pieces[0].as_ptr(), records.as_ptr());
-    assert_eq!(masked.pieces[0].len(), clean.len() * 2);
-    assert_eq!(masked.pieces[2].as_ptr_range().end, records.as_ptr_range().end);
-    let whole = masked.pieces.concat();
-    assert_eq!(whole.len(), masked.size);
+    let masked = mask_records(&records, &plan, &mut MaskBuffers::new()).unwrap();
+    let whole = masked.written.clone();
+    assert!(whole.starts_with(&clean.repeat(2)) && whole.ends_with(&clean));
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(
         values(&whole),
@@ -117,8 +113,8 @@ fn keys_and_headers_are_masked_too() {
         ..NewRecord::default()
     };
     let records = NewBatch::default().write(&[record], &mut Codecs::new()).unwrap();
-    let masked = mask_records(records, &plan, &mut MaskBuffers::new()).unwrap();
-    let whole = masked.pieces.concat();
+    let masked = mask_records(&records, &plan, &mut MaskBuffers::new()).unwrap();
+    let whole = masked.written;
     let (start, end) = record::frame(&whole[HEADER_BYTES..]).unwrap().unwrap();
     let read = Record::read(&whole[HEADER_BYTES..][start..end]).unwrap();
     assert_eq!(read.key, Some(b"[masked]".as_slice()));
@@ -148,13 +144,12 @@ fn every_codec_is_masked() {
         let card = batch(1, codec, &[Some(CARD), Some(CLEAN)]);
         let clean = batch(3, codec, &[Some(CLEAN); 3]);
         let records = Bytes::from([card, clean.clone()].concat());
-        let masked = mask_records(records.clone(), &plan, &mut buffers).unwrap();
+        let masked = mask_records(&records, &plan, &mut buffers).unwrap();
         assert_eq!(masked.counts, MaskCounts { labels: vec![1], withheld: 0 }, "{codec}");
-        assert_eq!(masked.pieces.len(), 2);
-        assert_eq!(masked.pieces[1], clean, "{codec}: an untouched batch keeps its bytes");
+        assert!(masked.written.ends_with(&clean), "{codec}: an untouched batch keeps its bytes");
         // Masking the masked changes it again to itself: the rest of it was read as it should be.
-        let again = mask_records(masked.pieces.concat().into(), &plan, &mut buffers).unwrap();
-        assert_eq!(again.pieces.concat(), masked.pieces.concat());
+        let again = mask_records(&masked.written, &plan, &mut buffers).unwrap();
+        assert_eq!(again.written, masked.written);
     }
 }
 
@@ -166,11 +161,11 @@ fn what_cannot_be_read_is_not_delivered() {
     // An incomplete batch at the end.
     for cut in 0..good.len() {
         let records = Bytes::from([&good[..], &good[..cut]].concat());
-        let masked = mask_records(records, &plan, &mut buffers).unwrap();
-        assert_eq!(values(&masked.pieces.concat()), [Some(CARD_MASKED.to_owned())]);
+        let masked = mask_records(&records, &plan, &mut buffers).unwrap();
+        assert_eq!(values(masked.bytes(&records)), [Some(CARD_MASKED.to_owned())]);
         assert_eq!((masked.dropped_bytes, masked.error), (cut, None));
-        let masked = mask_records(good.slice(..cut), &plan, &mut buffers).unwrap();
-        assert_eq!((masked.pieces.len(), masked.dropped_bytes), (0, cut));
+        let masked = mask_records(&good[..cut], &plan, &mut buffers).unwrap();
+        assert_eq!((masked.bytes(&good[..cut]).len(), masked.dropped_bytes), (0, cut));
     }
     // A batch of an old format, and one whose checksum is wrong: alone, and behind a good one.
     let with = |at: usize, byte: u8| {
@@ -179,10 +174,10 @@ fn what_cannot_be_read_is_not_delivered() {
         bad
     };
     for bad in [with(16, 1), with(40, 0x55), with(22, 7), with(22, 4)] {
-        let error = mask_records(bad.clone().into(), &plan, &mut buffers).unwrap_err();
+        let error = mask_records(&bad, &plan, &mut buffers).unwrap_err();
         let records = Bytes::from([&good[..], &bad].concat());
-        let masked = mask_records(records, &plan, &mut buffers).unwrap();
-        assert_eq!(values(&masked.pieces.concat()), [Some(CARD_MASKED.to_owned())]);
+        let masked = mask_records(&records, &plan, &mut buffers).unwrap();
+        assert_eq!(values(masked.bytes(&records)), [Some(CARD_MASKED.to_owned())]);
         assert_eq!(masked.dropped_bytes, bad.len());
         assert_eq!(masked.counts, MaskCounts { labels: vec![1], withheld: 0 });
         let behind = masked.error.unwrap();
@@ -196,7 +191,7 @@ fn a_turn_is_bounded_and_small_batches_share_one() {
     let plan = plan();
     let mut buffers = MaskBuffers::new();
     let steps = |records: Bytes, buffers: &mut MaskBuffers| {
-        let (mut mask, mut schemas) = (RecordsMask::new(records), Schemas::default());
+        let (mut mask, mut schemas) = (RecordsMask::new(&records, Vec::new()), Schemas::default());
         let mut step = || mask.step(&plan, buffers, &mut schemas).unwrap();
         (1..).find(|_| matches!(step(), Progress::Done(_))).unwrap()
     };
@@ -208,6 +203,78 @@ fn a_turn_is_bounded_and_small_batches_share_one() {
     let long = batch(1, Codec::Zstd, &vec![Some(CARD); 40_000]);
     let steps = steps(long, &mut buffers);
     assert!((10..200).contains(&steps), "{steps}");
+}
+
+/// What buffers hold where nothing was written to them.
+const POISON: u8 = 0xa5;
+
+/// The records of `came` masked by buffers and storage that were used before.
+fn mask_again(came: &[u8], plan: &Screen, buffers: &mut MaskBuffers, used: Vec<u8>) -> Vec<u8> {
+    let mut mask = RecordsMask::new(came, used);
+    loop {
+        buffers.codecs.spoil(POISON);
+        match mask.step(plan, buffers, &mut Schemas::default()).unwrap() {
+            Progress::Done(masked) => return masked.bytes(came).to_vec(),
+            Progress::More | Progress::Waits => {}
+        }
+    }
+}
+
+#[test]
+fn no_byte_of_other_records_shows_in_buffers_that_are_used_again() {
+    let plan = plan();
+    let secret = format!(r#"{{"card":{{"number":"{}"}}}}"#, "5EC2E7".repeat(8_000));
+    let secret = secret.as_str();
+    for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let big = batch(0, codec, &[Some(secret); 8]);
+        let broken = {
+            let mut bad = big.to_vec();
+            bad[40] ^= 0x55;
+            Bytes::from([&big[..], &bad].concat())
+        };
+        let (clean, mixed) = (
+            batch(9, codec, &[Some(CLEAN); 9]),
+            batch(18, codec, &[Some(CLEAN), Some(CARD), Some("no json"), None, Some(CARD)]),
+        );
+        let rows = [
+            mixed.to_vec(),
+            [&clean[..], &mixed, &clean, &mixed, &clean].concat(),
+            [&mixed[..], &mixed[..mixed.len() - 1]].concat(),
+            [&clean[..], &clean[..70]].concat(),
+        ];
+        let fresh = rows.clone().map(|came| {
+            let masked = mask_records(&came, &plan, &mut MaskBuffers::new()).unwrap();
+            masked.bytes(&came).to_vec()
+        });
+        let mut buffers = MaskBuffers::new();
+        for round in 0..5 {
+            // Before it the buffers masked other records, failed in them, or were taken away in the
+            // middle of them; with what was written by then, all of it is used again.
+            let mut used = Vec::new();
+            let mut schemas = Schemas::default();
+            match round {
+                0 => used = mask_records(&big, &plan, &mut buffers).unwrap().written,
+                1 => {
+                    let masked = mask_records(&broken, &plan, &mut buffers).unwrap();
+                    assert!(masked.error.is_some());
+                    used = masked.written;
+                }
+                2 | 3 => {
+                    let mut given_up = RecordsMask::new(&big, used);
+                    for _ in 0..round {
+                        let step = given_up.step(&plan, &mut buffers, &mut schemas);
+                        assert!(matches!(step, Ok(Progress::More)), "{codec}: {step:?}");
+                    }
+                    used = given_up.written;
+                }
+                _ => used = vec![POISON; 1 << 20],
+            }
+            for (came, fresh) in rows.iter().zip(&fresh) {
+                let masked = mask_again(came, &plan, &mut buffers, used.clone());
+                assert!(masked == *fresh, "{codec}, round {round}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -231,9 +298,9 @@ rules:
     for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let mut buffers = MaskBuffers::new();
         let records = batch(7, codec, &good);
-        let masked = mask_records(records.clone(), &screen, &mut buffers).unwrap();
+        let masked = mask_records(&records, &screen, &mut buffers).unwrap();
         assert!(masked.invalid.is_empty() && masked.batches_changed == 1, "{codec:?}");
-        let masked = mask_records(batch(0, codec, &bad), &screen, &mut buffers).unwrap();
+        let masked = mask_records(&batch(0, codec, &bad), &screen, &mut buffers).unwrap();
         let told: Vec<(u32, &str)> =
             masked.invalid.iter().map(|it| (it.index, it.reason.as_str())).collect();
         assert_eq!(
@@ -248,7 +315,7 @@ rules:
     // What the schema takes, and the mask cannot read.
     let only_mask = Screen { demands: Vec::new(), ..screen };
     let masked =
-        mask_records(batch(0, Codec::None, &bad), &only_mask, &mut MaskBuffers::new()).unwrap();
+        mask_records(&batch(0, Codec::None, &bad), &only_mask, &mut MaskBuffers::new()).unwrap();
     let told: Vec<u32> = masked.invalid.iter().map(|it| it.index).collect();
     assert_eq!(told, [3]);
     assert!(masked.invalid[0].reason.starts_with("the value is masked"), "{masked:?}");
@@ -271,8 +338,7 @@ type Nullable = Option<Vec<u8>>;
 
 /// The parts of the only record of the only batch: key, value, values of headers.
 fn parts_of(masked: &MaskedRecords) -> (Nullable, Nullable, Vec<Nullable>) {
-    let records = masked.pieces.concat();
-    let batch = Batches::new(&records).next().unwrap().unwrap();
+    let batch = Batches::new(&masked.written).next().unwrap().unwrap();
     let (start, end) = record::frame(batch.payload()).unwrap().unwrap();
     let record = Record::read(&batch.payload()[start..end]).unwrap();
     let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
@@ -333,7 +399,7 @@ rules:
         let records = [full(&value, &named(7, clear), &headers)];
         let batch = NewBatch::default().write(&records, &mut Codecs::new()).unwrap();
         let mut schemas = Schemas::with(found.clone());
-        let mut mask = RecordsMask::new(batch);
+        let mut mask = RecordsMask::new(&batch, Vec::new());
         let step = mask.step(&screen, &mut buffers, &mut schemas).unwrap();
         let Progress::Done(masked) = step else { panic!("one turn is enough") };
         let told = format!("{} {headers:?}", value.escape_ascii());
@@ -345,9 +411,9 @@ rules:
     let records = [full(clear, &named(7, clear), &[(VALUE_HEADER, &by_guid)])];
     let first = NewBatch::default().write(&records, &mut Codecs::new()).unwrap();
     let mut schemas = Schemas::with(found);
-    RecordsMask::new(first).step(&screen, &mut buffers, &mut schemas).unwrap();
+    RecordsMask::new(&first, Vec::new()).step(&screen, &mut buffers, &mut schemas).unwrap();
     let second = NewBatch::default().write(&[named_so(b"4@b.example.com")], &mut Codecs::new());
-    let masked = mask_records(second.unwrap(), &plan(), &mut buffers).unwrap();
+    let masked = mask_records(&second.unwrap(), &plan(), &mut buffers).unwrap();
     assert_eq!(parts_of(&masked).2, [Some(b"[masked]".to_vec())]);
 }
 

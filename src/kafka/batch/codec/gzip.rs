@@ -3,7 +3,7 @@
 use crc_fast::{CrcAlgorithm, Digest};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::{Fault, Pulled, Source, append};
+use super::{Fault, Plain, Pulled, Source, append};
 
 /// Reads members until the source is empty.
 #[derive(Default)]
@@ -34,8 +34,8 @@ impl Decoder {
 
     pub(super) fn pull(
         &mut self,
-        source: &mut Source,
-        plain: &mut Vec<u8>,
+        source: &mut Source<'_>,
+        plain: &mut Plain,
         budget: usize,
     ) -> Result<Pulled, Fault> {
         let inflate = self.inflate.get_or_insert_with(|| Box::new(Decompress::new(false)));
@@ -59,7 +59,7 @@ impl Decoder {
                 .map_err(|_| Fault::Corrupt("deflated data is broken"))?;
             Ok((count(inflate.total_out(), before_out), status))
         })?;
-        member.update(plain.get(start..).unwrap_or_default());
+        member.update(plain.bytes().get(start..).unwrap_or_default());
         let read = count(inflate.total_in(), before_in);
         source.advance(read);
         match status {

@@ -1,18 +1,17 @@
 //! LZ4 frames: the only form that magic 2 knows. Written as they came in: block size and checksums
 //! the same.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Cursor, Write};
 
-use bytes::buf::Reader;
-use bytes::{Buf, Bytes};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
-use super::{Fault, Pulled, SLICE_BYTES, Source, grow};
+use super::{Fault, KEPT_BYTES_MAX, Plain, Pulled, SLICE_BYTES, Source};
 
 /// Reads frames until the source is empty.
 #[derive(Default)]
 pub(super) struct Decoder {
-    decoder: Option<FrameDecoder<Reader<Bytes>>>,
+    /// It reads from a copy of the compressed bytes, because it lives longer than they do.
+    decoder: Option<FrameDecoder<Cursor<Vec<u8>>>>,
     shape: Option<Shape>,
 }
 
@@ -33,25 +32,26 @@ struct Shape {
 }
 
 impl Decoder {
-    pub(super) fn start(&mut self, source: &Source) -> Result<(), Fault> {
-        let shape = check_frames(source.bytes())?;
+    pub(super) fn start(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        let shape = check_frames(payload)?;
         // A context is used again for frames of the same shape only: its buffers are sized for the
         // first one.
-        let reader = source.rest.clone().reader();
-        match &mut self.decoder {
-            Some(decoder) if self.shape == Some(shape) && is_at_rest(decoder) => {
-                *decoder.get_mut() = reader;
-            }
-            stale => *stale = Some(FrameDecoder::new(reader)),
-        }
+        let decoder = match &mut self.decoder {
+            Some(decoder) if self.shape == Some(shape) && is_at_rest(decoder) => decoder,
+            stale => stale.insert(FrameDecoder::new(Cursor::default())),
+        };
+        let source = decoder.get_mut();
+        source.set_position(0);
+        source.get_mut().clear();
+        source.get_mut().extend_from_slice(payload);
         self.shape = Some(shape);
         Ok(())
     }
 
     pub(super) fn pull(
         &mut self,
-        source: &mut Source,
-        plain: &mut Vec<u8>,
+        source: &mut Source<'_>,
+        plain: &mut Plain,
         budget: usize,
     ) -> Result<Pulled, Fault> {
         let pulled = self.pull_slice(source, plain, budget);
@@ -65,8 +65,8 @@ impl Decoder {
 
     fn pull_slice(
         &mut self,
-        source: &mut Source,
-        plain: &mut Vec<u8>,
+        source: &mut Source<'_>,
+        plain: &mut Plain,
         budget: usize,
     ) -> Result<Pulled, Fault> {
         let decoder = self.decoder.as_mut().ok_or(BROKEN)?;
@@ -77,15 +77,14 @@ impl Decoder {
             if length > budget {
                 return Err(Fault::Budget);
             }
-            grow(plain, length, budget);
-            plain.extend_from_slice(block.get(..taken).unwrap_or_default());
+            plain.room(length, budget);
+            plain.extend(block.get(..taken).unwrap_or_default());
             decoder.consume(taken);
             return Ok(Pulled::More);
         }
         // Nothing more in this frame. The frames were counted through before, so the reader is at
         // the next or at the end.
-        let left = decoder.get_ref().get_ref().remaining();
-        if left == 0 {
+        if is_at_rest(decoder) {
             source.advance(source.bytes().len());
             return Ok(Pulled::End);
         }
@@ -94,14 +93,18 @@ impl Decoder {
 
     /// Lets go of the batch.
     pub(super) fn rest(&mut self) {
-        self.decoder = self.decoder.take().filter(is_at_rest);
+        let is_kept = |decoder: &FrameDecoder<Cursor<Vec<u8>>>| {
+            is_at_rest(decoder) && decoder.get_ref().get_ref().capacity() <= KEPT_BYTES_MAX
+        };
+        self.decoder = self.decoder.take().filter(is_kept);
     }
 }
 
 /// Whether a decoder has read its frames to their end marks. One that has not may hold bytes of its
 /// batch, and would show them to the next.
-fn is_at_rest(decoder: &FrameDecoder<Reader<Bytes>>) -> bool {
-    !decoder.get_ref().get_ref().has_remaining()
+fn is_at_rest(decoder: &FrameDecoder<Cursor<Vec<u8>>>) -> bool {
+    let source = decoder.get_ref();
+    usize::try_from(source.position()).is_ok_and(|read| read >= source.get_ref().len())
 }
 
 impl Encoder {

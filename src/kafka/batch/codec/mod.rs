@@ -9,8 +9,6 @@ mod lz4;
 mod snappy;
 mod zstd;
 
-use bytes::{Buf, Bytes};
-
 use super::{BatchError, Codec};
 
 /// The most that a batch may decompress to unless the caller says otherwise (`faults.md` §4.5).
@@ -29,26 +27,34 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 #[derive(Default)]
 pub struct Codecs {
     /// The records as they decompress.
-    pub(crate) plain: Vec<u8>,
+    pub(crate) plain: Plain,
     /// Rewritten records on their way to the encoder.
     pub(crate) rewritten: Vec<u8>,
-    /// One rewritten record.
-    pub(crate) body: Vec<u8>,
     /// Which batch the contexts are in the middle of, so that two cannot be mixed.
     pub(crate) turn: u64,
     decoders: Decoders,
     encoders: Encoders,
 }
 
+/// Decompressed bytes, in storage that is used again and never zeroed twice: only what this batch
+/// has written is ever shown.
+///
+/// Invariant: `length <= storage.len()`.
+#[derive(Debug, Default)]
+pub(crate) struct Plain {
+    storage: Vec<u8>,
+    length: usize,
+}
+
 /// What is left of the compressed bytes.
-#[derive(Default)]
-struct Source {
-    rest: Bytes,
+struct Source<'s> {
+    rest: &'s [u8],
 }
 
 #[derive(Default)]
 struct Decoders {
-    source: Source,
+    /// How much of the compressed bytes was decoded.
+    consumed: usize,
     gzip: gzip::Decoder,
     snappy: snappy::Decoder,
     lz4: lz4::Decoder,
@@ -90,29 +96,34 @@ impl Codecs {
     pub(crate) fn start_decoding(
         &mut self,
         codec: Codec,
-        payload: Bytes,
+        payload: &[u8],
     ) -> Result<(), BatchError> {
         self.plain.clear();
         let decoders = &mut self.decoders;
-        decoders.source = Source { rest: payload };
-        let source = &decoders.source;
+        decoders.consumed = 0;
         let started = match codec {
             Codec::None => Ok(()),
             Codec::Gzip => {
                 decoders.gzip.start();
                 Ok(())
             }
-            Codec::Snappy => decoders.snappy.start(source),
-            Codec::Lz4 => decoders.lz4.start(source),
+            Codec::Snappy => decoders.snappy.start(payload),
+            Codec::Lz4 => decoders.lz4.start(payload),
             Codec::Zstd => decoders.zstd.start(),
         };
         started.map_err(|fault| fault.of(codec, 0))
     }
 
-    /// Appends some more of the decompressed bytes to `plain`, which never outgrows `budget`.
-    pub(crate) fn pull(&mut self, codec: Codec, budget: usize) -> Result<Pulled, BatchError> {
+    /// Appends some more of what `payload`, by which decoding was started, decompresses to; `plain` never outgrows
+    /// `budget`.
+    pub(crate) fn pull(
+        &mut self,
+        codec: Codec,
+        payload: &[u8],
+        budget: usize,
+    ) -> Result<Pulled, BatchError> {
         let Self { plain, decoders, .. } = self;
-        let source = &mut decoders.source;
+        let source = &mut Source { rest: payload.get(decoders.consumed..).unwrap_or_default() };
         let pulled = match codec {
             Codec::None => Ok(Pulled::End),
             Codec::Gzip => decoders.gzip.pull(source, plain, budget),
@@ -120,6 +131,7 @@ impl Codecs {
             Codec::Lz4 => decoders.lz4.pull(source, plain, budget),
             Codec::Zstd => decoders.zstd.pull(source, plain, budget),
         };
+        decoders.consumed = payload.len().saturating_sub(source.rest.len());
         pulled.map_err(|fault| fault.of(codec, budget))
     }
 
@@ -145,17 +157,19 @@ impl Codecs {
         .ok_or(BatchError::Compress { codec })
     }
 
-    /// Appends the compressed form of `self.rewritten` to `packed`, and clears it. Encoders may
-    /// keep some back.
+    /// Appends the compressed form of the first `count` bytes of `self.rewritten` to `packed`, and removes them. Encoders
+    /// may keep some back.
     pub(crate) fn push_rewritten(
         &mut self,
         codec: Codec,
+        count: usize,
         packed: &mut Vec<u8>,
     ) -> Result<(), BatchError> {
-        let rewritten = std::mem::take(&mut self.rewritten);
-        let pushed = self.push(codec, &rewritten, packed);
+        let mut rewritten = std::mem::take(&mut self.rewritten);
+        let count = count.min(rewritten.len());
+        let pushed = self.push(codec, rewritten.get(..count).unwrap_or_default(), packed);
+        drop(rewritten.drain(..count));
         self.rewritten = rewritten;
-        self.rewritten.clear();
         pushed
     }
 
@@ -200,14 +214,26 @@ impl Codecs {
 
     /// Forgets the batch: lets go of its bytes, and of buffers that grew large for it.
     pub(crate) fn rest(&mut self) {
-        self.decoders.source = Source::default();
         self.decoders.lz4.rest();
-        for buffer in [&mut self.plain, &mut self.rewritten, &mut self.body] {
-            buffer.clear();
-            if buffer.capacity() > KEPT_BYTES_MAX {
-                *buffer = Vec::new();
-            }
+        self.plain.clear();
+        self.rewritten.clear();
+        if self.plain.capacity() > KEPT_BYTES_MAX {
+            self.plain = Plain::default();
         }
+        if self.rewritten.capacity() > KEPT_BYTES_MAX {
+            self.rewritten = Vec::new();
+        }
+    }
+
+    /// Overwrites whatever an earlier batch left in the buffers, so that a byte that is shown by mistake is seen.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self, poison: u8) {
+        let Plain { storage, length } = &mut self.plain;
+        storage[*length..].fill(poison);
+        let length = self.rewritten.len();
+        self.rewritten.resize(self.rewritten.capacity(), poison);
+        self.rewritten.truncate(length);
+        self.encoders.snappy.spoil(poison);
     }
 }
 
@@ -231,13 +257,64 @@ impl Preamble {
     }
 }
 
-impl Source {
-    fn bytes(&self) -> &[u8] {
-        &self.rest
+impl Plain {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.storage.get(..self.length).unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.storage.capacity()
+    }
+
+    fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    /// Fresh bytes up to `end`, to write to. Grows by doubling, never beyond the budget and the byte that shows an excess.
+    fn room(&mut self, end: usize, budget: usize) -> &mut [u8] {
+        if end > self.storage.len() {
+            if end > self.storage.capacity() {
+                let doubled = self.storage.capacity().saturating_mul(2);
+                let wanted = doubled.min(budget.saturating_add(1)).max(end);
+                self.storage.reserve_exact(wanted.saturating_sub(self.storage.len()));
+            }
+            self.storage.resize(end, 0);
+        }
+        self.storage.get_mut(self.length..end).unwrap_or_default()
+    }
+
+    /// Notes that `count` bytes of the room were written.
+    fn wrote(&mut self, count: usize) {
+        self.length = self.length.saturating_add(count).min(self.storage.len());
+    }
+
+    /// Appends `bytes`, for which there should be room already.
+    fn extend(&mut self, bytes: &[u8]) {
+        let end = self.length.saturating_add(bytes.len());
+        self.room(end, end).copy_from_slice(bytes);
+        self.length = end;
+    }
+
+    /// Appends `count` of its own bytes, those from `from` on; they are there, and there should be room already.
+    fn repeat(&mut self, from: usize, count: usize) {
+        let end = self.length.saturating_add(count);
+        self.room(end, end);
+        self.storage.copy_within(from..from.saturating_add(count), self.length);
+        self.length = end;
+    }
+}
+
+impl<'s> Source<'s> {
+    fn bytes(&self) -> &'s [u8] {
+        self.rest
     }
 
     fn advance(&mut self, count: usize) {
-        self.rest.advance(count.min(self.rest.len()));
+        self.rest = self.rest.get(count..).unwrap_or_default();
     }
 }
 
@@ -254,7 +331,7 @@ impl Fault {
 /// the budget, which is how an excess shows. Returns what `decode` returns beside the count that it
 /// wrote.
 fn append<T>(
-    plain: &mut Vec<u8>,
+    plain: &mut Plain,
     budget: usize,
     expected: usize,
     decode: impl FnOnce(&mut [u8]) -> Result<(usize, T), Fault>,
@@ -263,26 +340,7 @@ fn append<T>(
     let room = expected
         .clamp(ROOM_BYTES_MIN, SLICE_BYTES)
         .min(budget.saturating_sub(start).saturating_add(1));
-    let end = start.saturating_add(room);
-    grow(plain, end, budget);
-    plain.resize(end, 0);
-    let decoded = decode(plain.get_mut(start..).unwrap_or_default());
-    let (written, outcome) = match decoded {
-        Ok(decoded) => decoded,
-        Err(fault) => {
-            plain.truncate(start);
-            return Err(fault);
-        }
-    };
-    plain.truncate(start.saturating_add(written));
+    let (written, outcome) = decode(plain.room(start.saturating_add(room), budget))?;
+    plain.wrote(written);
     if plain.len() > budget { Err(Fault::Budget) } else { Ok(outcome) }
-}
-
-/// Reserves for `length` bytes by doubling, never beyond the budget (and the byte that shows an
-/// excess).
-fn grow(plain: &mut Vec<u8>, length: usize, budget: usize) {
-    if length > plain.capacity() {
-        let doubled = plain.capacity().saturating_mul(2).min(budget.saturating_add(1)).max(length);
-        plain.reserve_exact(doubled.saturating_sub(plain.len()));
-    }
 }

@@ -5,7 +5,7 @@
 //! xerial: 82 'SNAPPY' 00 │ version i32 │ compatible i32 │ { length i32 │ raw block }…
 //! ```
 
-use super::{Fault, PREAMBLE_BYTES_MAX, Preamble, Pulled, Source, grow};
+use super::{Fault, PREAMBLE_BYTES_MAX, Plain, Preamble, Pulled, Source};
 
 /// Reads one raw block, or blocks until the source is empty.
 #[derive(Default)]
@@ -39,21 +39,23 @@ pub(super) struct Encoder {
     header_written: bool,
     /// Bytes that do not fill a block yet.
     kept: Vec<u8>,
+    /// Room for one compressed block, which is larger than most of them need: never zeroed twice.
+    room: Vec<u8>,
     /// How many bytes the raw block holds so far.
     length: usize,
 }
 
 impl Decoder {
-    pub(super) fn start(&mut self, source: &Source) -> Result<(), Fault> {
-        self.xerial = source.bytes().starts_with(&XERIAL_MAGIC);
+    pub(super) fn start(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        self.xerial = payload.starts_with(&XERIAL_MAGIC);
         self.long = None;
-        if source.bytes().is_empty() { Err(CUT_SHORT) } else { Ok(()) }
+        if payload.is_empty() { Err(CUT_SHORT) } else { Ok(()) }
     }
 
     pub(super) fn pull(
         &mut self,
-        source: &mut Source,
-        plain: &mut Vec<u8>,
+        source: &mut Source<'_>,
+        plain: &mut Plain,
         budget: usize,
     ) -> Result<Pulled, Fault> {
         if !self.xerial {
@@ -78,8 +80,8 @@ impl Decoder {
     /// Decodes the only raw block: at once, or in several turns where that would take too long.
     fn pull_raw(
         &mut self,
-        source: &mut Source,
-        plain: &mut Vec<u8>,
+        source: &mut Source<'_>,
+        plain: &mut Plain,
         budget: usize,
     ) -> Result<Pulled, Fault> {
         let mut block = match self.long.take() {
@@ -97,7 +99,7 @@ impl Decoder {
             }
         };
         let turn_end = block.end.min(plain.len().saturating_add(TURN_BYTES));
-        grow(plain, turn_end.saturating_add(COPY_BYTES_MAX).min(block.end), budget);
+        plain.room(turn_end.saturating_add(COPY_BYTES_MAX).min(block.end), budget);
         while plain.len() < turn_end {
             block.read_some(source, plain, turn_end)?;
         }
@@ -126,17 +128,14 @@ impl Decoder {
     }
 
     /// Decodes one raw block.
-    fn block(&mut self, block: &[u8], plain: &mut Vec<u8>, budget: usize) -> Result<(), Fault> {
+    fn block(&mut self, block: &[u8], plain: &mut Plain, budget: usize) -> Result<(), Fault> {
         let (start, end) = Self::stretch(block, plain.len(), budget)?;
-        grow(plain, end, budget);
-        plain.resize(end, 0);
-        let room = plain.get_mut(start..).unwrap_or_default();
-        match self.decoder.decompress(block, room) {
-            Ok(written) if start.checked_add(written) == Some(end) => Ok(()),
-            _ => {
-                plain.truncate(start);
-                Err(BROKEN)
+        match self.decoder.decompress(block, plain.room(end, budget)) {
+            Ok(written) if start.checked_add(written) == Some(end) => {
+                plain.wrote(written);
+                Ok(())
             }
+            _ => Err(BROKEN),
         }
     }
 }
@@ -145,13 +144,13 @@ impl LongBlock {
     /// Decodes one element, or what of a literal fits into the turn.
     fn read_some(
         &mut self,
-        source: &mut Source,
-        plain: &mut Vec<u8>,
+        source: &mut Source<'_>,
+        plain: &mut Plain,
         turn_end: usize,
     ) -> Result<(), Fault> {
         if self.literal_left > 0 {
             let count = self.literal_left.min(turn_end.saturating_sub(plain.len()));
-            plain.extend_from_slice(source.bytes().get(..count).ok_or(BROKEN)?);
+            plain.extend(source.bytes().get(..count).ok_or(BROKEN)?);
             source.advance(count);
             self.literal_left = self.literal_left.saturating_sub(count);
             return Ok(());
@@ -191,13 +190,19 @@ impl LongBlock {
         while plain.len() < copy_end {
             let there = plain.len().saturating_sub(from);
             let some = there.min(copy_end.saturating_sub(plain.len()));
-            plain.extend_from_within(from..from.saturating_add(some));
+            plain.repeat(from, some);
         }
         Ok(())
     }
 }
 
 impl Encoder {
+    /// See [`super::Codecs::spoil`].
+    #[cfg(test)]
+    pub(super) fn spoil(&mut self, poison: u8) {
+        self.room.fill(poison);
+    }
+
     pub(super) fn start(&mut self, like: &[u8]) {
         self.xerial = like.starts_with(&XERIAL_MAGIC);
         self.header_written = false;
@@ -261,24 +266,20 @@ impl Encoder {
         }
         self.header_written = true;
         self.length = self.length.checked_add(plain.len())?;
-        let start = packed.len();
-        let room = snap::raw::max_compress_len(plain.len()).checked_add(4)?;
-        packed.resize(start.checked_add(room)?, 0);
+        let most = snap::raw::max_compress_len(plain.len());
+        if self.room.len() < most {
+            self.room.resize(most, 0);
+        }
         let context = self.context.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
+        let written = context.compress(plain, &mut self.room).ok()?;
+        let block = self.room.get(..written)?;
         if self.xerial {
-            let block = packed.get_mut(start.checked_add(4)?..)?;
-            let written = context.compress(plain, block).ok()?;
-            let length = i32::try_from(written).ok()?;
-            packed.get_mut(start..)?.first_chunk_mut::<4>()?.copy_from_slice(&length.to_be_bytes());
-            packed.truncate(start.checked_add(4)?.checked_add(written)?);
+            packed.extend_from_slice(&i32::try_from(written).ok()?.to_be_bytes());
+            packed.extend_from_slice(block);
             return Some(());
         }
-        let written = context.compress(plain, packed.get_mut(start..)?).ok()?;
-        let block = packed.get(start..start.checked_add(written)?)?;
-        let own_length =
-            block.iter().take_while(|byte| **byte & 0x80 != 0).count().checked_add(1)?;
-        packed.copy_within(start.checked_add(own_length)?..start.checked_add(written)?, start);
-        packed.truncate(start.checked_add(written)?.checked_sub(own_length)?);
+        let own_length = block.iter().take_while(|byte| **byte & 0x80 != 0).count();
+        packed.extend_from_slice(block.get(own_length.checked_add(1)?..)?);
         Some(())
     }
 }

@@ -2,7 +2,7 @@
 
 use ::zstd::stream::raw::{self, DParameter, InBuffer, Operation, OutBuffer};
 
-use super::{Fault, Pulled, Source, append};
+use super::{Fault, Plain, Pulled, Source, append};
 
 /// Reads frames until the source is empty.
 #[derive(Default)]
@@ -31,8 +31,8 @@ impl Decoder {
 
     pub(super) fn pull(
         &mut self,
-        source: &mut Source,
-        plain: &mut Vec<u8>,
+        source: &mut Source<'_>,
+        plain: &mut Plain,
         budget: usize,
     ) -> Result<Pulled, Fault> {
         let context = self.context.as_mut().ok_or(CONTEXT)?;

@@ -27,9 +27,9 @@ fn bombs_stop_at_the_budget_and_allocate_no_more() {
     ];
     for (codec, name, payload) in rows {
         let mut codecs = Codecs::new();
-        codecs.start_decoding(codec, Bytes::from(payload.clone())).unwrap();
+        codecs.start_decoding(codec, &payload).unwrap();
         let error = loop {
-            match codecs.pull(codec, BUDGET) {
+            match codecs.pull(codec, &payload, BUDGET) {
                 Ok(Pulled::More) => assert!(codecs.plain.len() <= BUDGET),
                 Ok(Pulled::End) => panic!("{codec}: {name} ended within the budget"),
                 Err(error) => break error,
@@ -74,8 +74,8 @@ fn a_snappy_block_declares_no_more_than_it_can_hold() {
     let xerial = [b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\0\0\0\x05".as_slice(), &declared].concat();
     for payload in [declared.to_vec(), xerial] {
         let mut codecs = Codecs::new();
-        codecs.start_decoding(Codec::Snappy, Bytes::from(payload)).unwrap();
-        let error = codecs.pull(Codec::Snappy, 32 << 20).unwrap_err();
+        codecs.start_decoding(Codec::Snappy, &payload).unwrap();
+        let error = codecs.pull(Codec::Snappy, &payload, 32 << 20).unwrap_err();
         assert!(matches!(error, BatchError::Compressed { .. }), "{error}");
         assert_eq!(codecs.plain.capacity(), 0);
     }
@@ -208,17 +208,19 @@ fn no_byte_of_another_batch_shows() {
         let (fresh, _) =
             rewrite(&mut Codecs::new(), &small, &mut Shout::default(), BUDGET).unwrap();
         let mut codecs = Codecs::new();
-        for round in 0..4 {
-            // Before it the contexts finished a batch, failed in one, or were taken away in the
-            // middle of one.
+        for round in 0..5 {
+            // Before it the contexts finished a batch, failed in one, were taken away in the middle of
+            // one, or have buffers full of something else.
             match round {
                 0 => drop(rewrite(&mut codecs, &big, &mut Shout::default(), BUDGET).unwrap()),
                 1 => assert!(rewrite(&mut codecs, &broken, &mut Shout::default(), BUDGET).is_err()),
                 2 => {
                     let mut given_up =
-                        BatchRewrite::start(&mut codecs, &first(&big), &big, BUDGET).unwrap();
-                    drop(given_up.step(&mut codecs, &mut Shout::default()));
+                        BatchRewrite::start(&mut codecs, &first(&big), BUDGET).unwrap();
+                    let mut output = Output { written: &mut Vec::new(), ahead: &[] };
+                    drop(given_up.step(&mut codecs, &mut Shout::default(), &mut output));
                 }
+                3 => codecs.spoil(0xa5),
                 _ => {
                     codecs.start_encoding(codec, first(&big).payload()).unwrap();
                     codecs.push(codec, secret.as_bytes(), &mut Vec::new()).unwrap();
@@ -255,9 +257,10 @@ proptest! {
         };
         for walked in Batches::new(&batch) {
             let Ok(walked) = walked else { break };
-            let Ok(mut rewrite) = BatchRewrite::start(&mut codecs, &walked, &batch, BUDGET) else { break };
-            let mut shout = Shout::default();
-            while let Ok(Step::More) = rewrite.step(&mut codecs, &mut shout) {}
+            let Ok(mut rewrite) = BatchRewrite::start(&mut codecs, &walked, BUDGET) else { break };
+            let (mut shout, mut written) = (Shout::default(), Vec::new());
+            let mut output = Output { written: &mut written, ahead: &[] };
+            while let Ok(Step::More) = rewrite.step(&mut codecs, &mut shout, &mut output) {}
         }
         prop_assert!(codecs.plain.capacity() <= BUDGET + 1);
     }
@@ -281,15 +284,15 @@ fn a_long_raw_block_of_snappy_takes_many_turns_and_reads_as_in_one() {
     let block = snap::raw::Encoder::new().compress_vec(&data).unwrap();
     let decode = |block: &[u8]| -> Result<(usize, Vec<u8>), BatchError> {
         let mut codecs = Codecs::new();
-        codecs.start_decoding(Codec::Snappy, Bytes::copy_from_slice(block))?;
+        codecs.start_decoding(Codec::Snappy, block)?;
         let mut turns = 0;
         loop {
             turns += 1;
             let before = codecs.plain.len();
-            let pulled = codecs.pull(Codec::Snappy, 32 << 20)?;
+            let pulled = codecs.pull(Codec::Snappy, block, 32 << 20)?;
             assert!(codecs.plain.len() - before <= (128 << 10) + 64, "a turn is bounded");
             if pulled == Pulled::End {
-                return Ok((turns, std::mem::take(&mut codecs.plain)));
+                return Ok((turns, codecs.plain.bytes().to_vec()));
             }
         }
     };
@@ -334,11 +337,12 @@ fn no_turn_over_a_bomb_takes_long() {
         let worst = (0..5).map(|_| {
             let mut codecs = Codecs::new();
             let batch = Batches::new(&bytes).next().unwrap().unwrap();
-            let mut rewrite = BatchRewrite::start(&mut codecs, &batch, &bytes, 32 << 20).unwrap();
+            let mut rewrite = BatchRewrite::start(&mut codecs, &batch, 32 << 20).unwrap();
+            let mut output = Output { written: &mut Vec::new(), ahead: &[] };
             let mut worst = std::time::Duration::ZERO;
             loop {
                 let began = crate::clock::monotonic();
-                let step = rewrite.step(&mut codecs, &mut Keep);
+                let step = rewrite.step(&mut codecs, &mut Keep, &mut output);
                 worst = worst.max(began.elapsed());
                 if !matches!(step, Ok(Step::More)) {
                     break worst;

@@ -164,10 +164,14 @@ impl Memory {
         Some((gap, Here { state: gap.next.state, gap: number }, after))
     }
 
-    /// The gap that came behind `here` in the document before.
+    /// The gap that came behind `here` in the document before; none where nobody knows by which gap the walk came there.
     #[inline]
     fn after(&self, here: Here) -> u16 {
-        self.gap(here.gap).map_or(self.first, |gap| gap.then)
+        match self.gap(here.gap) {
+            Some(gap) => gap.then,
+            None if here.state == START_STATE => self.first,
+            None => NO_GAP,
+        }
     }
 
     #[inline]
@@ -383,6 +387,16 @@ mod tests {
             let found = masked(&plan, document.as_bytes(), &mut scratch);
             assert_eq!(found, super::super::super::method::WITHHELD, "{document}");
         }
+    }
+
+    #[test]
+    fn what_begins_documents_is_not_taken_for_what_goes_on_in_one() {
+        let (plan, mut scratch) = (plan(), Scratch::new());
+        check(&plan, &mut scratch, "{\"card\":{\"number\":\"4111\"}}");
+        // Behind an object that is masked whole nobody knows by which gap the walk came there.
+        let broken = "{\"card\":{\"number\":{}{\"card\":{\"number\":\"4111\"}}";
+        let found = masked(&plan, broken.as_bytes(), &mut scratch);
+        assert_eq!(found, super::super::super::method::WITHHELD);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod link;
 mod queue;
+mod under_way;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -143,6 +144,7 @@ impl Client {
             broker,
             broker_address,
             answered: Cell::new(false),
+            splices: Cell::new(true),
             queue: Queue::default(),
             login: RefCell::new(login),
             principal: identity.principal(),

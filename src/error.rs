@@ -70,6 +70,9 @@ pub enum Ended {
     /// The record log cannot take an entry.
     #[error("the record log cannot take an entry: {0}")]
     RecordLog(String),
+    /// A pipe between two sockets failed.
+    #[error("a pipe failed: {0}")]
+    Pipe(#[source] io::Error),
     /// The session's actors are gone beyond their restarts.
     #[error("the session has ended: {0}")]
     SessionEnded(String),
@@ -104,7 +107,9 @@ impl Ended {
             | Self::BrokerUnusable(_)
             | Self::BrokerFrame(_)
             | Self::BrokerResponse(_) => Blame::Broker,
-            Self::RecordLog(_) | Self::SessionEnded(_) | Self::NoRoom => Blame::Gateway,
+            Self::RecordLog(_) | Self::Pipe(_) | Self::SessionEnded(_) | Self::NoRoom => {
+                Blame::Gateway
+            }
             Self::RightEnded(_) | Self::Draining => Blame::Operator,
         }
     }
@@ -129,6 +134,7 @@ impl Ended {
             Self::BrokerFrame(_) => "broker-frame",
             Self::BrokerResponse(_) => "broker-response",
             Self::RecordLog(_) => "record-log",
+            Self::Pipe(_) => "pipe",
             Self::SessionEnded(_) => "session-ended",
             Self::RightEnded(_) => "right-ended",
             Self::NoRoom => "no-room",

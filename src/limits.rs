@@ -220,6 +220,33 @@ pub const STREAM_BYTES_MIN: usize = READ_BYTES;
 /// `docs/BENCHMARKS.md`.
 pub const STREAM_PIECE_BYTES: usize = 256 * 1024;
 
+/// Records that are still to come of one partition go from socket to socket where they are more. Guess, unmeasured.
+pub const SPLICE_BYTES_MIN: usize = 128 * 1024;
+
+/// Batches that are smaller are copied: each costs two system calls to be looked at where nothing is copied. At this size
+/// that still costs a tenth less than copying (`docs/BENCHMARKS.md`).
+pub const SPLICE_BATCH_BYTES_MIN: usize = 4 * 1024;
+
+/// Headers of batches that are read in one piece of them, which takes some 0.2 ms.
+pub const SPLICE_HEADERS_MAX: usize = 256;
+
+/// Bytes that are read between the records of two partitions: what tells of the next one, and as few records as may be.
+pub const SPLICE_BETWEEN_BYTES: usize = 4 * 1024;
+
+/// The size of a pipe: the most that Linux gives without privileges (`fs.pipe-max-size`).
+pub const PIPE_BYTES: usize = 1024 * 1024;
+
+/// Pairs of pipes that one shard lends at a time, each of which holds up to [`PIPE_BYTES`] of the kernel's memory and seven
+/// descriptors, those of the sockets among them; responses beyond them are copied. A user without privileges may have 32
+/// pairs (`fs.pipe-user-pages-soft`).
+pub const CONDUITS_MAX: usize = 8;
+
+/// Pairs of empty pipes that one shard keeps for the next response.
+pub const CONDUITS_KEPT_MAX: usize = 4;
+
+/// Bytes that wait for a client's socket in the place of those in the pipe: few, because they are copied.
+pub const CONDUIT_WAIT_BYTES: usize = 4 * 1024;
+
 /// What one shard keeps of answers that were carried, for the next: the names and partitions that a request asked for.
 pub const ASKED_KEPT_MAX: usize = 64;
 

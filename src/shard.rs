@@ -29,6 +29,7 @@ use crate::path::patterns::Subscriptions;
 use crate::path::producers::ProducerIds;
 use crate::path::reach::Reach;
 use crate::path::record::RecordLog;
+use crate::path::socket::Conduits;
 use crate::path::stream::Scratch;
 use crate::{clock, connection, limits};
 
@@ -119,6 +120,8 @@ pub struct Shard {
     pub shared: Arc<Shared>,
     /// Read buffers.
     pub pool: Rc<Pool>,
+    /// Pipes for records that go from socket to socket.
+    pub conduits: Rc<Conduits>,
     /// Bytes of frames that are admitted.
     pub budget: Rc<Budget>,
     /// Brokers that fail.
@@ -207,6 +210,7 @@ impl Shard {
             index,
             shared,
             pool: Rc::new(pool),
+            conduits: Rc::default(),
             budget: Rc::default(),
             reach: Reach::default(),
             log,

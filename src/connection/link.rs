@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use glommio::timer::sleep;
 use sluicegate_actors::recorder::entry::EntryKind;
 
 use super::queue::{Due, Queue};
+use super::under_way::UnderWay;
 use super::{listener, write};
 use crate::error::{Blame, Ended};
 use crate::kafka::edit::Piece;
@@ -22,7 +24,6 @@ use crate::path::masking::{Done, Job, Pace};
 use crate::path::record::Note;
 use crate::path::schemas::Schemas;
 use crate::path::socket::Socket;
-use crate::path::stream::Stream;
 use crate::path::{Attempt, Fate, Path, Pending, Screened};
 use crate::shard::{Shard, Shared};
 use crate::{clock, limits};
@@ -36,18 +37,13 @@ pub(super) struct Link {
     pub(super) broker_address: SocketAddr,
     /// The broker has answered something on this connection.
     pub(super) answered: Cell<bool>,
+    /// The last records that might have gone from socket to socket did: the next response is read with that in mind.
+    pub(super) splices: Cell<bool>,
     pub(super) path: Path,
     pub(super) queue: Queue,
     pub(super) login: RefCell<Login>,
     pub(super) principal: String,
     pub(super) listener: usize,
-}
-
-/// A response that is forwarded while it arrives.
-struct UnderWay {
-    stream: Stream,
-    /// How many bytes must be here before it goes on.
-    needs: usize,
 }
 
 /// A rewritten frame in as few sends as make sense: large pieces from where they lie, small ones gathered.
@@ -264,10 +260,10 @@ impl Link {
                     self.path.flush_record().await?;
                     self.deliver(&answer).await?;
                     // A response behind it may be here already: no byte of the broker's would wake this loop for it.
-                    self.deliver_complete(&mut reader, &mut stream).await?;
+                    self.deliver_come(&mut reader, &mut stream).await?;
                 }
                 Next::BrokerBytes => {
-                    self.deliver_complete(&mut reader, &mut stream).await?;
+                    self.deliver_come(&mut reader, &mut stream).await?;
                     match &stream {
                         Some(UnderWay { needs, .. }) => reader.reserve(*needs).await,
                         None => reader.admit().await.map_err(Ended::BrokerFrame)?,
@@ -289,7 +285,7 @@ impl Link {
         poll_fn(|context| {
             let read = match stream {
                 // Nothing else may go out before its end.
-                Some(stream) => reader.poll_fill_to(context, &self.broker, stream.room()),
+                Some(stream) => stream.poll_fill(context, reader, &self.broker),
                 None => {
                     if let Poll::Ready(due) = self.queue.poll_due(context, &self.path) {
                         return Poll::Ready(Ok(Next::Queue(due)));
@@ -298,19 +294,39 @@ impl Link {
                 }
             };
             match read {
-                Poll::Ready(Ok(0)) => Poll::Ready(Err(Ended::BrokerClosed)),
-                Poll::Ready(Ok(bytes)) => {
-                    if !self.answered.replace(true) {
-                        self.shard.reach.answered(self.broker_address);
-                    }
-                    self.shard.count_bytes(bytes);
-                    Poll::Ready(Ok(Next::BrokerBytes))
-                }
-                Poll::Ready(Err(error)) => Poll::Ready(Err(Ended::BrokerSocket(error))),
+                Poll::Ready(read) => Poll::Ready(self.came(read).map(|()| Next::BrokerBytes)),
                 Poll::Pending => Poll::Pending,
             }
         })
         .await
+    }
+
+    /// Notes what came of the broker.
+    pub(super) fn came(&self, read: io::Result<usize>) -> Result<(), Ended> {
+        let bytes = match read.map_err(Ended::BrokerSocket)? {
+            0 => return Err(Ended::BrokerClosed),
+            bytes => bytes,
+        };
+        if !self.answered.replace(true) {
+            self.shard.reach.answered(self.broker_address);
+        }
+        self.shard.count_bytes(bytes);
+        Ok(())
+    }
+
+    /// Delivers what is here, and the records behind it that go from socket to socket.
+    async fn deliver_come(
+        &self,
+        reader: &mut FrameReader,
+        stream: &mut Option<UnderWay>,
+    ) -> Result<(), Ended> {
+        self.deliver_complete(reader, stream).await?;
+        while let Some(under_way) = stream
+            && self.splice(reader, under_way).await?
+        {
+            self.deliver_complete(reader, stream).await?;
+        }
+        Ok(())
     }
 
     /// Delivers all whole responses that are here, and what came of a streamed one; those that go on as they are leave
@@ -324,14 +340,14 @@ impl Link {
         loop {
             if let Some(mut under_way) = stream.take() {
                 let window = reader.bytes_mut().get_mut(at..).unwrap_or_default();
-                if !under_way.stream.is_due(window.len()) {
+                if !under_way.is_due(window.len()) {
                     *stream = Some(under_way);
                     break;
                 }
                 let carried = self.path.carry_piece(&mut under_way.stream, window)?;
                 at = at.saturating_add(carried.bytes);
                 if !carried.is_last {
-                    under_way.needs = carried.needs;
+                    under_way.goes_on(&carried);
                     *stream = Some(under_way);
                     break;
                 }
@@ -357,7 +373,9 @@ impl Link {
             };
             if !is_whole {
                 let fresh = self.path.stream(expected, size.bytes());
-                *stream = Some(UnderWay { stream: fresh, needs: 0 });
+                let is_eager =
+                    self.splices.get() && self.client.is_plain() && !self.path.records_payloads();
+                *stream = Some(UnderWay::new(fresh, is_eager));
                 continue;
             }
             let frame = reader.bytes().get(at..end).unwrap_or_default();
@@ -447,13 +465,6 @@ impl Link {
         self.broker.close();
         self.queue.wake_requester();
         self.queue.end();
-    }
-}
-
-impl UnderWay {
-    /// Room for what must be here, and at least for a large read.
-    fn room(&self) -> usize {
-        self.needs.max(limits::STREAM_PIECE_BYTES)
     }
 }
 

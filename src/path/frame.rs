@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::buffers::{Budget, Pool, ReadBuffer, Reserved};
 use crate::limits;
-use crate::path::socket::Socket;
+use crate::path::socket::{Conduit, Socket};
 
 /// The bytes of a length prefix.
 pub const LENGTH_BYTES: usize = 4;
@@ -192,6 +192,28 @@ impl FrameReader {
         wanted: usize,
     ) -> Poll<io::Result<usize>> {
         socket.poll_fill(context, &mut self.buffer, wanted)
+    }
+
+    /// Reads once, `most` bytes at most, from a socket without TLS; 0 is the end of the stream.
+    pub fn poll_fill_few(
+        &mut self,
+        context: &mut Context<'_>,
+        socket: &Socket,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        socket.poll_fill_few(context, &mut self.buffer, most)
+    }
+
+    /// Takes over what is held elsewhere: bytes that follow those that are here.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn take_over(&mut self, conduit: &mut Conduit) -> io::Result<()> {
+        while conduit.held_bytes() > 0 {
+            conduit.take(&mut self.buffer, conduit.held_bytes())?;
+        }
+        Ok(())
     }
 }
 

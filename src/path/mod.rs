@@ -253,6 +253,12 @@ impl Path {
         self.level.get() != RecordLevel::None && !plan.skips_payload
     }
 
+    /// Whether record batches of some topics belong into the record.
+    #[must_use]
+    pub fn records_payloads(&self) -> bool {
+        self.level.get() != RecordLevel::None
+    }
+
     fn plan(&self, topic: &str, now: UnixMillis) -> Plan {
         let (judge, mut plans) = (self.judge.borrow(), self.plans.borrow_mut());
         let session = self.session.load();

@@ -1,5 +1,6 @@
 //! Bytes in and out of a peer, with or without TLS.
 
+mod conduit;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 
+pub use self::conduit::{Conduit, Conduits};
 pub use self::records::TlsError;
 use self::tls::TlsStream;
 use crate::buffers::{Pool, ReadBuffer};
@@ -103,6 +106,34 @@ impl Socket {
         read
     }
 
+    /// Reads once, `most` bytes at most, without TLS.
+    ///
+    /// # Errors
+    ///
+    /// The system's; with TLS nobody knows how many bytes a record has.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Socket::poll_fill`].
+    pub fn poll_fill_few(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuffer,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let Stream::Plain(stream) = &mut *self.stream.borrow_mut() else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        let room = buffer.room_for(most, 0);
+        let room = room.get_mut(..most).unwrap_or_default();
+        let read = Pin::new(stream).poll_read(context, room);
+        if let Poll::Ready(Ok(bytes)) = read {
+            buffer.filled(bytes);
+        }
+        buffer.release();
+        read
+    }
+
     /// Writes all of `bytes`.
     ///
     /// # Errors
@@ -142,6 +173,20 @@ impl Socket {
         }
     }
 
+    /// Whether its bytes are plain: those of TLS go through this process.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(&*self.stream.borrow(), Stream::Plain(_))
+    }
+
+    /// A descriptor of the same socket; `None` where it has TLS, or no file is left.
+    fn share(&self) -> Option<OwnedFd> {
+        let Stream::Plain(stream) = &*self.stream.borrow() else { return None };
+        // glommio's stream lends nobody its descriptor; a copy of it belongs to the same socket.
+        let copy = SockRef::from(stream).try_clone().ok()?;
+        Some(std::net::TcpStream::from(copy).into())
+    }
+
     /// Whether the peer has closed its side or is gone, also while bytes of its wait to be read. It costs four system
     /// calls: it is for connections that stand still.
     #[must_use]
@@ -158,10 +203,12 @@ impl Socket {
     }
 }
 
-/// What every connection has: no waiting for more to send, and an end where the peer has vanished without a word.
+/// What every connection has: no waiting for more to send, and an end where the peer has vanished without a word. Nobody
+/// waits within a system call: glommio says so at each of its own, splicing asks the socket.
 fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
+    socket.set_nonblocking(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(limits::KEEPALIVE_IDLE)
         .with_interval(limits::KEEPALIVE_INTERVAL);

@@ -10,12 +10,15 @@
 //! judged, and no batch whose header is not in the record. Where a right ends in the middle the connection does too, and
 //! the client's next request is told why.
 
+use std::io;
+
 use sluicegate_actors::vocabulary::UnixMillis;
 
 use super::{Expected, Path, RESPONSE_CORRELATION_AT, Work, patch};
 use crate::clock;
 use crate::cluster::ClusterSnapshot;
 use crate::error::Ended;
+use crate::kafka::batch::HEADER_BYTES;
 use crate::kafka::batch::arriving::Arriving;
 use crate::kafka::found::{Found, Topic};
 use crate::kafka::walk::{self, Progress, Walk};
@@ -73,6 +76,15 @@ pub struct Carried {
     pub is_last: bool,
     /// How many bytes behind those must be here before it goes on; at least one.
     pub needs: usize,
+    /// How many bytes behind those need not come here but for what [`Path::carry_unseen`] asks for.
+    pub unseen: usize,
+}
+
+impl Carried {
+    /// Nothing goes before `needs` bytes are here.
+    fn nothing(needs: usize) -> Self {
+        Self { bytes: 0, is_last: false, needs, unseen: 0 }
+    }
 }
 
 impl Stream {
@@ -98,6 +110,18 @@ impl Stream {
     #[must_use]
     pub fn is_due(&self, here: usize) -> bool {
         here >= self.size_bytes.saturating_sub(self.sent).min(limits::STREAM_PIECE_BYTES)
+    }
+
+    /// Whether all of it was forwarded, but for its end to be looked at.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.sent >= self.size_bytes
+    }
+
+    /// Whether it goes on with records, behind those that were forwarded.
+    #[must_use]
+    pub fn is_inside_records(&self) -> bool {
+        self.arriving.is_some()
     }
 
     /// What can be kept once it has ended.
@@ -244,7 +268,7 @@ impl Path {
         let here = window.len().min(left);
         let window = window.get_mut(..here).unwrap_or_default();
         let Some(progress) = stream.walk(window).map_err(unusable)? else {
-            return Ok(Carried { bytes: 0, is_last: false, needs: here.saturating_add(1) });
+            return Ok(Carried::nothing(here.saturating_add(1)));
         };
         self.refresh()?;
         let (cluster, now) = (self.cluster()?, clock::wall());
@@ -252,7 +276,7 @@ impl Path {
         let Work { tally, payload: kept_parts, .. } = &mut *work;
         tally.clear();
         let mut payload = kept_parts.take();
-        let (mut upto, mut needs) = (stream.sent, 0);
+        let (mut upto, mut needs, mut unseen) = (stream.sent, 0, 0);
         while let Some(partition) = stream.scratch.found.partitions.get(stream.passed).copied() {
             let is_read = partition.records.at != 0 || partition.element.end != 0;
             let topic = stream.enter_topic(window, &cluster).map_err(unusable)?;
@@ -285,6 +309,7 @@ impl Path {
             }
             (upto, needs) = (upto.max(reached.upto), reached.needs);
             if reached.upto < end {
+                unseen = if is_kept { 0 } else { arriving.unseen(reached.upto) };
                 break;
             }
             stream.passed = stream.passed.saturating_add(1);
@@ -302,10 +327,73 @@ impl Path {
             stream.hide_endpoints(window).map_err(unusable)?;
             upto = stream.size_bytes;
         }
-        let bytes = upto.saturating_sub(stream.sent);
-        stream.sent = upto;
+        let bytes = upto.saturating_sub(std::mem::replace(&mut stream.sent, upto));
         let needs = needs.saturating_sub(upto).max(here.saturating_sub(bytes).saturating_add(1));
-        Ok(Carried { bytes, is_last, needs })
+        Ok(Carried { bytes, is_last, needs, unseen })
+    }
+
+    /// Carries records that lie elsewhere, `here` bytes from the first that was not forwarded on, all of them of the
+    /// partition that is under way: judges and records them as [`Path::carry_piece`] does. `look` reads what stands so many
+    /// bytes behind the first, and is asked for the headers of batches, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`]: the connection ends, and nothing of what is here reaches the client.
+    ///
+    /// # Limits
+    ///
+    /// It looks at [`limits::SPLICE_HEADERS_MAX`] headers.
+    pub fn carry_unseen(
+        &self,
+        stream: &mut Stream,
+        here: usize,
+        mut look: impl FnMut(usize, &mut [u8]) -> io::Result<()>,
+    ) -> Result<Carried, Ended> {
+        let exchange = stream.expected.exchange;
+        self.refresh()?;
+        let now = clock::wall();
+        let partition = stream.scratch.found.partitions.get(stream.passed).copied();
+        let (Some(partition), Some(arriving)) = (partition, &mut stream.arriving) else {
+            return Ok(Carried::nothing(1));
+        };
+        let name = stream.scratch.topic.as_str();
+        let plan = self.plan(name, now);
+        self.check_right(&plan, name, partition.index, now)?;
+        if self.keeps_payload(&plan) {
+            return Ok(Carried::nothing(1));
+        }
+        let end = stream.sent.saturating_add(here).min(arriving.end());
+        let (mut upto, mut summary) = (end, None);
+        for looked in 0..=limits::SPLICE_HEADERS_MAX {
+            let (at, bytes) = arriving.header();
+            if bytes == 0 || at >= end {
+                break;
+            }
+            if looked == limits::SPLICE_HEADERS_MAX || at.saturating_add(bytes) > end {
+                upto = at;
+                break;
+            }
+            let mut header = [0; HEADER_BYTES];
+            let header = header.get_mut(..bytes).unwrap_or_default();
+            look(at.saturating_sub(stream.sent), header).map_err(Ended::Pipe)?;
+            arriving.read(at, header, false, &mut summary).map_err(|error| {
+                let (name, version) = (exchange.api.name, exchange.version);
+                Ended::BrokerResponse(format!("{name} v{version}: {error}"))
+            })?;
+        }
+        let unseen = arriving.unseen(upto);
+        if upto == arriving.end() {
+            stream.passed = stream.passed.saturating_add(1);
+            stream.arriving = None;
+        }
+        if summary.is_some() {
+            let mut work = self.shard.work.borrow_mut();
+            work.tally.clear();
+            work.tally.batches(name, partition.index, Batches::of(summary.as_ref(), 0));
+            self.record_piece(&stream.expected, &work.tally, &[])?;
+        }
+        let bytes = upto.saturating_sub(std::mem::replace(&mut stream.sent, upto));
+        Ok(Carried { bytes, is_last: false, needs: 1, unseen })
     }
 
     /// Whether records may go on as they are. A mask that begins is a right that ends, too: of seeing them so.
@@ -337,6 +425,14 @@ impl Path {
         if kept.len() < limits::STREAMS_KEPT_MAX {
             kept.push(scratch);
         }
+    }
+}
+
+impl Arriving {
+    /// How many bytes from `upto` on are not worth being here: the rest of the records, where batches are large enough.
+    fn unseen(&self, upto: usize) -> usize {
+        let is_worth_it = self.batch_bytes() >= limits::SPLICE_BATCH_BYTES_MIN;
+        if is_worth_it { self.end().saturating_sub(upto) } else { 0 }
     }
 }
 

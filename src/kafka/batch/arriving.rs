@@ -9,6 +9,8 @@ pub struct Arriving {
     next: usize,
     /// Where the records end.
     end: usize,
+    /// The size of the batch whose header was read last.
+    batch_bytes: usize,
 }
 
 /// Up to where the bytes of a window are accounted for.
@@ -25,7 +27,26 @@ impl Arriving {
     /// Records from `start` to `end`, none of them read.
     #[must_use]
     pub fn new(start: usize, end: usize) -> Self {
-        Self { next: start, end: end.max(start) }
+        Self { next: start, end: end.max(start), batch_bytes: 0 }
+    }
+
+    /// Where the records end.
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    /// The size of the batch whose header was read last; 0 where none was.
+    #[must_use]
+    pub fn batch_bytes(&self) -> usize {
+        self.batch_bytes
+    }
+
+    /// The header that is to be read next, and how many bytes of it there are: fewer than a header has where the records
+    /// end before, and none where all are read.
+    #[must_use]
+    pub fn header(&self) -> (usize, usize) {
+        (self.next, self.end.saturating_sub(self.next).min(HEADER_BYTES))
     }
 
     /// Whether all headers were read.
@@ -70,6 +91,7 @@ impl Arriving {
                 Summary::add(summary, &Header::read(rest)?, bytes);
             }
             self.next = at.saturating_add(bytes);
+            self.batch_bytes = bytes;
         }
         Ok(Reached { upto: here, needs: self.end })
     }

@@ -88,7 +88,8 @@ fn request(version: i16) -> Vec<u8> {
     let mut body = BytesMut::new();
     body.extend_from_slice(&[0, 1]);
     body.extend_from_slice(&version.to_be_bytes());
-    body.extend_from_slice(b"\0\0\0\x2a\0\x06client\0");
+    body.extend_from_slice(b"\0\0\0\x2a\0\x06client");
+    body.extend_from_slice(if version < 12 { &[] } else { &[0] });
     request.encode(&mut body, version).unwrap();
     framed(&body)
 }
@@ -99,9 +100,14 @@ fn framed(body: &[u8]) -> Vec<u8> {
 
 /// The answer of a broker, as a frame that answers request 1.
 fn response(version: i16, random: &mut Random, with_endpoints: bool) -> Vec<u8> {
+    response_of(version, with_endpoints, || batches(random))
+}
+
+/// The same with other records.
+fn response_of(version: i16, with_endpoints: bool, mut records: impl FnMut() -> Bytes) -> Vec<u8> {
     let topics = TOPICS.iter().enumerate().map(|(index, topic)| {
         let partitions = (0..4).map(|index| {
-            PartitionData::default().with_partition_index(index).with_records(Some(batches(random)))
+            PartitionData::default().with_partition_index(index).with_records(Some(records()))
         });
         let topic_name = if version < 13 { topic_name(topic) } else { TopicName::default() };
         FetchableTopicResponse::default()
@@ -114,7 +120,9 @@ fn response(version: i16, random: &mut Random, with_endpoints: bool) -> Vec<u8> 
         let host = StrBytes::from_static_str("broker.internal");
         response.node_endpoints = vec![NodeEndpoint::default().with_host(host).with_port(9)];
     }
-    let mut body = BytesMut::from(&b"\0\0\0\x01\0"[..]);
+    let mut body = BytesMut::from(&b"\0\0\0\x01"[..]);
+    // Tagged fields of the header, none.
+    body.extend_from_slice(if version < 12 { &[] } else { &[0] });
     response.encode(&mut body, version).unwrap();
     framed(&body)
 }
@@ -198,6 +206,148 @@ fn pieces_come_out_as_they_went_in_and_every_batch_is_recorded() {
         assert_eq!(bytes, if payload == "none" { 0 } else { bytes_sent });
         assert!(entries.all(|resource| TOPICS.contains(&resource.name.as_str())));
     }
+}
+
+/// Batches of 6 KiB and more, several of which are worth passing unseen; the last one may be cut.
+fn large_batches(random: &mut Random) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for number in 0..1 + random.below(6) {
+        let value = Some(vec![7; 6_000 + random.below(20_000)]);
+        let record = NewRecord { value, ..NewRecord::default() };
+        let base_offset = i64::try_from(number).unwrap();
+        let batch = NewBatch { base_offset, codec: Codec::None, ..NewBatch::default() };
+        bytes.extend_from_slice(&batch.write(&[record], &mut Codecs::new()).unwrap());
+    }
+    let cut = if random.below(3) == 0 { random.below(6_000) } else { 0 };
+    let kept = bytes.len() - cut;
+    bytes.freeze().slice(..kept)
+}
+
+/// Streams a frame in random pieces, of which records pass unseen wherever they may; what was forwarded, how much of it
+/// unseen, or why nothing more is.
+fn carried_unseen(
+    path: &Path,
+    version: i16,
+    frame: &[u8],
+    random: &mut Random,
+) -> Result<(Vec<u8>, usize), (Vec<u8>, Ended)> {
+    let mut stream = path.stream(expected(path, version), frame.len());
+    let (mut at, mut here, mut unseen, mut passed) = (0, 0, 0, 0);
+    let (mut out, mut frame) = (Vec::new(), frame.to_vec());
+    loop {
+        let most = if unseen > 0 { unseen } else { frame.len() - at };
+        here = (here + 1 + random.below(9_000)).min(most);
+        let mut held = frame[at..at + here].to_vec();
+        let mut looked = 0;
+        let done = if unseen > 0 {
+            path.carry_unseen(&mut stream, here, |from, into| {
+                assert!(from >= looked, "it looks back");
+                looked = from + into.len();
+                into.copy_from_slice(&held[from..looked]);
+                Ok(())
+            })
+        } else {
+            path.carry_piece(&mut stream, &mut held)
+        };
+        let done = match done {
+            Ok(done) => done,
+            Err(ended) => return Err((out, ended)),
+        };
+        // What was patched in place stays so, whether it goes out now or later.
+        frame[at..at + held.len()].copy_from_slice(&held);
+        out.extend_from_slice(&held[..done.bytes]);
+        passed += if unseen > 0 { done.bytes } else { 0 };
+        (at, here, unseen) = (at + done.bytes, here - done.bytes, done.unseen);
+        if done.is_last {
+            assert_eq!((at, here), (frame.len(), 0));
+            path.end_stream(stream);
+            return Ok((out, passed));
+        }
+    }
+}
+
+#[test]
+fn records_that_pass_unseen_are_recorded_all_the_same() {
+    let mut random = Random(seed());
+    let stage = Stage::set(PERMIT, "none", &TOPICS);
+    let path = stage.path();
+    let (mut batches, mut passed_in_all) = (0, 0);
+    for version in [11, 12, 13, 16, 17].repeat(10) {
+        let mut frame = response_of(version, false, || large_batches(&mut random));
+        let wanted = [&frame[..4], &[0, 0, 0, 0x2a], &frame[8..]].concat();
+        frame[4..8].copy_from_slice(&(path.correlation.get() + 1).to_be_bytes());
+        let (out, passed) = carried_unseen(&path, version, &frame, &mut random).unwrap();
+        assert!(out == wanted, "version {version}");
+        passed_in_all += passed;
+        let mut found = Found::default();
+        let exchange = exchange(1, version).unwrap();
+        let (_, body) = walk::response_header(exchange, &wanted).unwrap();
+        walk::response(exchange, &wanted, body, &mut found).unwrap();
+        let summaries = found.partitions.iter().map(|one| summarise(one.records.bytes(&wanted)));
+        batches += summaries.flat_map(Result::unwrap).map(|one| one.records).sum::<u64>();
+    }
+    assert!(passed_in_all > 1_000_000, "{passed_in_all}");
+    let resources = stage.delivered().into_iter().flat_map(|entry| entry.resources);
+    assert_eq!(resources.map(|one| one.records.unwrap()).sum::<u64>(), batches);
+}
+
+#[test]
+fn a_lie_amid_what_passes_unseen_never_goes_out() {
+    let mut random = Random(seed());
+    let stage = Stage::set(PERMIT, "none", &TOPICS);
+    for (name, offset) in [("magic", 16), ("length", 8)] {
+        let path = stage.path();
+        let mut frame = response_of(12, false, || large_batches(&mut random));
+        frame[4..8].copy_from_slice(&(path.correlation.get() + 1).to_be_bytes());
+        let mut found = Found::default();
+        let exchange = exchange(1, 12).unwrap();
+        let (_, body) = walk::response_header(exchange, &frame).unwrap();
+        walk::response(exchange, &frame, body, &mut found).unwrap();
+        // The second batch of the first partition that has two.
+        let seconds = found.partitions.iter().filter_map(|partition| {
+            let records = partition.records.bytes(&frame);
+            let first = 12
+                + usize::try_from(i32::from_be_bytes(records[8..12].try_into().unwrap())).unwrap();
+            (records.len() > first + 100).then(|| index(partition.records.start) + first)
+        });
+        let at = seconds.min().unwrap();
+        frame[at + offset] = 0xff;
+        let (out, ended) = carried_unseen(&path, 12, &frame, &mut random).unwrap_err();
+        assert!(matches!(ended, Ended::BrokerResponse(_)), "{name}: {ended}");
+        assert!(out.len() <= at, "{name}: {} bytes went out, the lie is at {at}", out.len());
+    }
+}
+
+#[test]
+fn nothing_passes_unseen_that_is_recorded_or_small() {
+    let mut random = Random(seed());
+    let frame = response_of(12, false, || large_batches(&mut random));
+    let small = response(12, &mut random, false);
+    for (payload, frame) in [("delivered", &frame), ("none", &small)] {
+        let stage = Stage::set(PERMIT, payload, &TOPICS);
+        let (_, passed) = carried_unseen(&stage.path(), 12, frame, &mut random).unwrap();
+        assert_eq!(passed, 0, "{payload}");
+    }
+}
+
+#[test]
+fn a_right_that_ends_stops_what_passes_unseen() {
+    let stage = Stage::set(PERMIT, "none", &TOPICS);
+    let path = stage.path();
+    let mut random = Random(seed());
+    let frame = loop {
+        let frame = response_of(12, false, || large_batches(&mut random));
+        if frame.len() > 200_000 {
+            break frame;
+        }
+    };
+    let mut stream = path.stream(expected(&path, 12), frame.len());
+    let mut held = frame[..6_000].to_vec();
+    let done = path.carry_piece(&mut stream, &mut held).unwrap();
+    assert!(done.bytes == held.len() && done.unseen > 0, "{done:?}");
+    stage.replace_policy("@id(\"f\") forbid (principal, action, resource);");
+    let ended = path.carry_unseen(&mut stream, done.unseen, |_, _| panic!("it looks")).unwrap_err();
+    assert!(matches!(&ended, Ended::RightEnded(topic) if topic == "alpha"), "{ended}");
 }
 
 #[test]

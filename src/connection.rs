@@ -289,7 +289,7 @@ impl Client {
                 }
                 life.watch(context.waker());
                 life.reads(true);
-                reader.poll_fill(context, &self.socket)
+                reader.poll_fill(context, &self.socket, usize::MAX)
             })
             .await
             .map_err(Ended::ClientSocket)?;

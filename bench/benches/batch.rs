@@ -118,7 +118,7 @@ fn codecs(criterion: &mut Criterion) {
                     match mask.step(&screen, &mut buffers, &mut schemas) {
                         Ok(Progress::More) => {}
                         Ok(Progress::Done(masked)) => break masked.written,
-                        Ok(Progress::Waits) | Err(_) => std::process::abort(),
+                        Ok(Progress::Waits | Progress::Behind) | Err(_) => std::process::abort(),
                     }
                 };
                 storage.len()

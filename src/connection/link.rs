@@ -19,8 +19,9 @@ use crate::kafka::edit::Piece;
 use crate::kafka::found::Found;
 use crate::life::Life;
 use crate::login::{Login, Step};
-use crate::path::frame::FrameReader;
-use crate::path::masking::{Done, Job, Pace};
+use crate::path::ahead::Ahead;
+use crate::path::frame::{FrameReader, FrameSize};
+use crate::path::masking::{Done, Job, Masker};
 use crate::path::record::Note;
 use crate::path::schemas::Schemas;
 use crate::path::socket::Socket;
@@ -53,6 +54,15 @@ struct Sends<'p> {
     /// What is left of the current piece.
     rest: &'p [u8],
     gathered: Vec<u8>,
+}
+
+/// The response that still arrives.
+#[derive(Default)]
+struct Coming {
+    /// What of it goes on as it comes, where it does.
+    stream: Option<UnderWay>,
+    /// What of it is masked already.
+    ahead: Ahead,
 }
 
 /// What the response loop is to do next.
@@ -91,7 +101,7 @@ impl Link {
                 }
                 self.life.watch(context.waker());
                 self.life.reads(true);
-                reader.poll_fill(context, &self.client).map_ok(Some)
+                reader.poll_fill(context, &self.client, usize::MAX).map_ok(Some)
             })
             .await
             .map_err(Ended::ClientSocket)?;
@@ -253,18 +263,18 @@ impl Link {
 
     /// broker → client, until the broker leaves or everything that the client is owed is delivered.
     async fn carry_responses(&self, mut reader: FrameReader) -> Result<(), Ended> {
-        let mut stream = None;
+        let mut coming = Coming::default();
         loop {
-            match self.next(&mut reader, stream.as_ref()).await? {
+            match self.next(&mut reader, &coming).await? {
                 Next::Queue(Due::Answer(answer)) => {
                     self.path.flush_record().await?;
                     self.deliver(&answer).await?;
                     // A response behind it may be here already: no byte of the broker's would wake this loop for it.
-                    self.deliver_come(&mut reader, &mut stream).await?;
+                    self.deliver_come(&mut reader, &mut coming).await?;
                 }
                 Next::BrokerBytes => {
-                    self.deliver_come(&mut reader, &mut stream).await?;
-                    match &stream {
+                    self.deliver_come(&mut reader, &mut coming).await?;
+                    match &coming.stream {
                         Some(UnderWay { needs, .. }) => reader.reserve(*needs).await,
                         None => reader.admit().await.map_err(Ended::BrokerFrame)?,
                     }
@@ -277,20 +287,18 @@ impl Link {
     }
 
     /// Whatever comes first: an answer of the gateway's own that is due, bytes of the broker, or the end.
-    async fn next(
-        &self,
-        reader: &mut FrameReader,
-        stream: Option<&UnderWay>,
-    ) -> Result<Next, Ended> {
+    async fn next(&self, reader: &mut FrameReader, coming: &Coming) -> Result<Next, Ended> {
         poll_fn(|context| {
-            let read = match stream {
+            let read = match &coming.stream {
                 // Nothing else may go out before its end.
                 Some(stream) => stream.poll_fill(context, reader, &self.broker),
                 None => {
                     if let Poll::Ready(due) = self.queue.poll_due(context, &self.path) {
                         return Poll::Ready(Ok(Next::Queue(due)));
                     }
-                    reader.poll_fill(context, &self.broker)
+                    let is_masked = coming.ahead.is_masking();
+                    let most = if is_masked { limits::STREAM_PIECE_BYTES } else { usize::MAX };
+                    reader.poll_fill(context, &self.broker, most)
                 }
             };
             match read {
@@ -318,13 +326,16 @@ impl Link {
     async fn deliver_come(
         &self,
         reader: &mut FrameReader,
-        stream: &mut Option<UnderWay>,
+        coming: &mut Coming,
     ) -> Result<(), Ended> {
-        self.deliver_complete(reader, stream).await?;
-        while let Some(under_way) = stream
+        self.deliver_complete(reader, coming).await?;
+        while let Some(under_way) = &mut coming.stream
             && self.splice(reader, under_way).await?
         {
-            self.deliver_complete(reader, stream).await?;
+            self.deliver_complete(reader, coming).await?;
+        }
+        if coming.stream.is_none() {
+            self.mask_ahead(reader, &mut coming.ahead).await?;
         }
         Ok(())
     }
@@ -334,21 +345,21 @@ impl Link {
     async fn deliver_complete(
         &self,
         reader: &mut FrameReader,
-        stream: &mut Option<UnderWay>,
+        coming: &mut Coming,
     ) -> Result<(), Ended> {
         let (mut run, mut at) = (0_usize, 0_usize);
         loop {
-            if let Some(mut under_way) = stream.take() {
+            if let Some(mut under_way) = coming.stream.take() {
                 let window = reader.bytes_mut().get_mut(at..).unwrap_or_default();
                 if !under_way.is_due(window.len()) {
-                    *stream = Some(under_way);
+                    coming.stream = Some(under_way);
                     break;
                 }
                 let carried = self.path.carry_piece(&mut under_way.stream, window)?;
                 at = at.saturating_add(carried.bytes);
                 if !carried.is_last {
                     under_way.goes_on(&carried);
-                    *stream = Some(under_way);
+                    coming.stream = Some(under_way);
                     break;
                 }
                 self.path.end_stream(under_way.stream);
@@ -375,11 +386,13 @@ impl Link {
                 let fresh = self.path.stream(expected, size.bytes());
                 let is_eager =
                     self.splices.get() && self.client.is_plain() && !self.path.records_payloads();
-                *stream = Some(UnderWay::new(fresh, is_eager));
+                coming.stream = Some(UnderWay::new(fresh, is_eager));
                 continue;
             }
             let frame = reader.bytes().get(at..end).unwrap_or_default();
-            let mut masked = self.mask(self.path.mask_jobs(&expected, frame)?, frame).await;
+            let jobs = self.path.mask_jobs(&expected, frame, &mut coming.ahead)?;
+            coming.ahead.clear();
+            let mut masked = self.mask(jobs, frame).await;
             let frame = reader.bytes_mut().get_mut(at..end).unwrap_or_default();
             let carried = self.path.carry_response(&mut expected, frame, &mut masked)?;
             self.path.answered(expected);
@@ -417,13 +430,35 @@ impl Link {
         if jobs.is_empty() {
             return masked;
         }
-        let Shared { registry, control, .. } = &*self.shard.shared;
-        let mut schemas = Schemas::new(registry.clone());
-        let mut pace = Pace::new();
+        let mut masker = self.masker();
         for job in jobs {
-            masked.push(job.run(frame, &self.shard.masks, &mut schemas, control, &mut pace).await);
+            masked.push(masker.run(job, frame).await);
         }
         masked
+    }
+
+    /// Masks what is here of a response that is not whole, and cannot go on as it comes.
+    async fn mask_ahead(&self, reader: &FrameReader, ahead: &mut Ahead) -> Result<(), Ended> {
+        let size = reader.declared(0).map_err(Ended::BrokerFrame)?;
+        let Some(size) = size.map(FrameSize::bytes).filter(|size| *size > limits::STREAM_BYTES_MIN)
+        else {
+            return Ok(());
+        };
+        let frame = reader.bytes();
+        let look = |expected: &_| self.path.look_ahead(expected, size, frame, ahead);
+        self.queue.front_broker(look).unwrap_or(Ok(()))?;
+        if ahead.is_masking() {
+            let mut masker = self.masker();
+            for job in ahead.due(frame.len()) {
+                masker.run_ahead(job, frame).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn masker(&self) -> Masker<'_> {
+        let Shared { registry, control, .. } = &*self.shard.shared;
+        Masker::new(&self.shard.masks, Schemas::new(registry.clone()), control)
     }
 
     async fn release(&self, bytes: Option<&[u8]>) -> Result<(), Ended> {

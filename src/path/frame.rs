@@ -171,17 +171,19 @@ impl FrameReader {
         }
     }
 
-    /// Reads once towards the end of the frame that has begun; 0 is the end of the stream.
+    /// Reads once towards the end of the frame that has begun, `most` bytes at most where there is no TLS; 0 is the end of the
+    /// stream.
     pub fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
         socket: &Socket,
+        most: usize,
     ) -> Poll<io::Result<usize>> {
         let wanted = FrameSize::declared(self.buffer.bytes(), self.bounds)
             .ok()
             .flatten()
             .map_or(0, FrameSize::bytes);
-        self.poll_fill_to(context, socket, wanted)
+        socket.poll_fill(context, &mut self.buffer, wanted, most)
     }
 
     /// Reads once, with room for `wanted` bytes in all once those before fill what there is; 0 is the end of the stream.
@@ -191,7 +193,7 @@ impl FrameReader {
         socket: &Socket,
         wanted: usize,
     ) -> Poll<io::Result<usize>> {
-        socket.poll_fill(context, &mut self.buffer, wanted)
+        socket.poll_fill(context, &mut self.buffer, wanted, usize::MAX)
     }
 
     /// Reads once, `most` bytes at most, from a socket without TLS; 0 is the end of the stream.

@@ -50,6 +50,15 @@ struct Head {
 /// From first step to last it must be given the same [`MaskBuffers`], and these no other records.
 pub struct RecordsMask<'r> {
     records: &'r [u8],
+    /// Whether no more of them follow.
+    are_all: bool,
+    begun: Begun,
+    rewrite: Option<BatchRewrite<'r>>,
+}
+
+/// What became of the records of one partition so far: whole batches from their beginning on.
+#[derive(Debug, Default)]
+pub struct Begun {
     /// How far batches have been finished.
     at: usize,
     /// How far they were written, those that stay among them.
@@ -58,9 +67,10 @@ pub struct RecordsMask<'r> {
     written: Vec<u8>,
     /// Without that part.
     written_bytes: usize,
-    rewrite: Option<BatchRewrite<'r>>,
     /// How many records in front of the current batch are not as they must be.
     invalid_before: usize,
+    /// The next batch cannot be read.
+    is_stuck: bool,
     masked: MaskedRecords,
 }
 
@@ -117,6 +127,8 @@ pub enum Progress {
     More,
     /// Schemas are missing: look them up, then step again.
     Waits,
+    /// All whole batches that are here are done, and more records follow: see [`RecordsMask::pause`].
+    Behind,
     /// Deliver these.
     Done(MaskedRecords),
 }
@@ -161,22 +173,40 @@ impl MaskedRecords {
     }
 }
 
+impl Begun {
+    /// Nothing yet. `written` is storage for what is delivered instead; what it held is gone.
+    #[must_use]
+    pub fn new(mut written: Vec<u8>) -> Self {
+        written.clear();
+        Self { written, ..Self::default() }
+    }
+
+    /// Goes on with the records that are here, those that were here before among them; `are_all` where no more follow.
+    #[must_use]
+    pub fn on(self, records: &[u8], are_all: bool) -> RecordsMask<'_> {
+        RecordsMask { records, are_all, begun: self, rewrite: None }
+    }
+
+    /// The storage of what was written.
+    #[must_use]
+    pub fn into_written(self) -> Vec<u8> {
+        self.written
+    }
+}
+
 impl<'r> RecordsMask<'r> {
     /// Begins with the records of one partition, as a Fetch response or a Produce request carries
     /// them. `written` is storage for what is delivered instead; what it held is gone.
     #[must_use]
-    pub fn new(records: &'r [u8], mut written: Vec<u8>) -> Self {
-        written.clear();
-        Self {
-            records,
-            at: 0,
-            copied: 0,
-            written,
-            written_bytes: 0,
-            rewrite: None,
-            invalid_before: 0,
-            masked: MaskedRecords::default(),
-        }
+    pub fn new(records: &'r [u8], written: Vec<u8>) -> Self {
+        Begun::new(written).on(records, true)
+    }
+
+    /// What became of them so far; of a batch that was not finished, nothing.
+    #[must_use]
+    pub fn pause(mut self) -> Begun {
+        self.begun.give_up_batch();
+        self.begun
     }
 
     /// Does one turn's work: at most [`crate::kafka::batch::rewrite::STEP_BYTES_MAX`] decompressed
@@ -194,14 +224,23 @@ impl<'r> RecordsMask<'r> {
         let mut spent = 0_usize;
         // Small batches share a turn.
         while spent < TURN_BYTES {
+            if self.begun.is_stuck && !self.are_all {
+                return Ok(Progress::Behind);
+            }
             match self.advance(screen, buffers, schemas) {
                 Ok(Advance::Waits) => return Ok(Progress::Waits),
                 Ok(Advance::Paused) => return Ok(Progress::More),
                 Ok(Advance::Batch { bytes_read }) => spent = spent.saturating_add(bytes_read),
+                Ok(Advance::End) if !self.are_all => return Ok(Progress::Behind),
                 Ok(Advance::End) => return Ok(Progress::Done(self.finish())),
-                Err(error) if self.at == 0 => return Err(error),
+                // What it says of the records is said when all are here.
+                Err(_) if !self.are_all => {
+                    self.begun.is_stuck = true;
+                    self.rewrite = None;
+                }
+                Err(error) if self.begun.at == 0 => return Err(error),
                 Err(error) => {
-                    self.masked.error = Some(error);
+                    self.begun.masked.error = Some(error);
                     return Ok(Progress::Done(self.finish()));
                 }
             }
@@ -216,59 +255,69 @@ impl<'r> RecordsMask<'r> {
         schemas: &mut Schemas,
     ) -> Result<Advance, BatchError> {
         let MaskBuffers { codecs, scratch, heads } = buffers;
+        let begun = &mut self.begun;
         let rewrite = match &mut self.rewrite {
             Some(rewrite) => rewrite,
             none => {
-                let rest = self.records.get(self.at..).unwrap_or_default();
+                let rest = self.records.get(begun.at..).unwrap_or_default();
                 let Some(batch) = Batches::new(rest).next().transpose()? else {
                     return Ok(Advance::End);
                 };
                 // Counts of a batch that was given up must not show in this one's.
                 scratch.clear_counts();
-                self.invalid_before = self.masked.invalid.len();
+                begun.invalid_before = begun.masked.invalid.len();
                 none.insert(BatchRewrite::start(codecs, &batch, DECOMPRESSED_BYTES_MAX)?)
             }
         };
-        let invalid = &mut self.masked.invalid;
+        let invalid = &mut begun.masked.invalid;
         let mut edit = ScreenEdit { screen, scratch, schemas, heads, invalid, index: 0 };
-        let ahead = self.records.get(self.copied..self.at).unwrap_or_default();
-        let mut output = Output { written: &mut self.written, ahead };
+        let ahead = self.records.get(begun.copied..begun.at).unwrap_or_default();
+        let mut output = Output { written: &mut begun.written, ahead };
         let step = rewrite.step(codecs, &mut edit, &mut output)?;
-        let end = self.at.saturating_add(rewrite.batch_bytes());
+        let end = begun.at.saturating_add(rewrite.batch_bytes());
         let bytes_read = rewrite.bytes_read().max(BATCH_COST_BYTES);
         match step {
             Step::More => return Ok(Advance::Paused),
             _ if schemas.are_missing() => {
-                self.masked.invalid.truncate(self.invalid_before);
-                self.written.truncate(self.written_bytes);
+                begun.give_up_batch();
                 self.rewrite = None;
                 return Ok(Advance::Waits);
             }
             Step::Unchanged => {}
             Step::Changed => {
-                self.copied = end;
-                self.written_bytes = self.written.len();
-                self.masked.batches_changed = self.masked.batches_changed.saturating_add(1);
+                begun.copied = end;
+                begun.written_bytes = begun.written.len();
+                begun.masked.batches_changed = begun.masked.batches_changed.saturating_add(1);
             }
         }
-        self.masked.counts.add(scratch.counts());
+        begun.invalid_before = begun.masked.invalid.len();
+        begun.masked.counts.add(scratch.counts());
+        begun.at = end;
         self.rewrite = None;
-        self.at = end;
         Ok(Advance::Batch { bytes_read })
     }
 
     fn finish(&mut self) -> MaskedRecords {
+        let Self { records, begun, .. } = self;
         // Nothing of a batch that failed is delivered.
-        self.written.truncate(self.written_bytes);
-        self.masked.dropped_bytes = self.records.len().saturating_sub(self.at);
-        if !self.masked.are_kept() {
-            let kept = self.records.get(self.copied..self.at).unwrap_or_default();
-            self.written.extend_from_slice(kept);
+        begun.written.truncate(begun.written_bytes);
+        begun.masked.dropped_bytes = records.len().saturating_sub(begun.at);
+        if !begun.masked.are_kept() {
+            let kept = records.get(begun.copied..begun.at).unwrap_or_default();
+            begun.written.extend_from_slice(kept);
         }
         MaskedRecords {
-            written: std::mem::take(&mut self.written),
-            ..std::mem::take(&mut self.masked)
+            written: std::mem::take(&mut begun.written),
+            ..std::mem::take(&mut begun.masked)
         }
+    }
+}
+
+impl Begun {
+    /// Forgets what a batch that was not finished left.
+    fn give_up_batch(&mut self) {
+        self.masked.invalid.truncate(self.invalid_before);
+        self.written.truncate(self.written_bytes);
     }
 }
 

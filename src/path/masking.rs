@@ -18,7 +18,9 @@ use crate::kafka::batch::{BatchError, Batches};
 use crate::kafka::edit::Edits;
 use crate::kafka::found::Partition;
 use crate::kafka::wire::{Prefixed, index};
-use crate::path::mask::{Invalid, MaskBuffers, Progress, RecordsMask, Screen};
+use crate::path::mask::{
+    Begun, Invalid, MaskBuffers, MaskedRecords, Progress, RecordsMask, Screen,
+};
 use crate::path::schemas::Schemas;
 use crate::{clock, limits};
 
@@ -49,6 +51,17 @@ pub struct Job {
     screen: Arc<Screen>,
     /// Where they lie in their frame.
     records: Prefixed,
+    /// What became of those that were here before the others.
+    begun: Option<Begun>,
+}
+
+/// Who masks, and by what.
+#[derive(Debug)]
+pub struct Masker<'m> {
+    pool: &'m MaskPool,
+    schemas: Schemas,
+    control: &'m Control,
+    pace: Pace,
 }
 
 /// The mask buffers of one shard. Who is to mask waits for one of them, first come, first served: however many
@@ -220,65 +233,114 @@ impl Job {
     /// Records of a partition and what is done to them.
     #[must_use]
     pub fn new(partition: usize, screen: Arc<Screen>, records: Prefixed) -> Self {
-        Self { partition, screen, records }
+        Self { partition, screen, records, begun: None }
     }
 
-    /// Masks records of `frame`, waiting for buffers of `pool`, yielding to other connections between steps, and waiting for schemas that must be asked for.
+    /// Goes on with what `earlier` began, if that is the same, done to the same records.
+    pub fn take_over(&mut self, earlier: Self) {
+        let same = Arc::ptr_eq(&self.screen, &earlier.screen) && self.records == earlier.records;
+        if same && self.partition == earlier.partition {
+            self.begun = earlier.begun;
+        }
+    }
+
+    /// Whether records of it are here that were not when `before` bytes of its frame were.
+    #[must_use]
+    pub fn goes_on(&self, before: usize) -> bool {
+        before < index(self.records.end)
+    }
+}
+
+impl<'m> Masker<'m> {
+    /// One that waits for buffers of `pool`, and for schemas that must be asked for.
+    #[must_use]
+    pub fn new(pool: &'m MaskPool, schemas: Schemas, control: &'m Control) -> Self {
+        Self { pool, schemas, control, pace: Pace::new() }
+    }
+
+    /// Masks records of `frame`, yielding to other connections between steps.
     ///
     /// # Cancel safety
     ///
     /// Dropping it loses the work, and nothing else: nothing was delivered.
-    pub async fn run(
-        self,
-        frame: &[u8],
-        pool: &MaskPool,
-        schemas: &mut Schemas,
-        control: &Control,
-        pace: &mut Pace,
-    ) -> Done {
-        let written = pool.written.borrow_mut().pop().unwrap_or_default();
-        let mut mask = RecordsMask::new(self.records.bytes(frame), written);
-        let mut taken = pool.take().await;
-        let masked = loop {
-            match mask.step(&self.screen, &mut taken.buffers, schemas) {
-                Ok(Progress::More) => pace.rest().await,
-                Ok(Progress::Waits) => {
-                    // Others mask meanwhile: the batch begins anew.
-                    drop(taken);
-                    schemas.look_up(control).await;
-                    taken = pool.take().await;
-                }
-                Ok(Progress::Done(masked)) => break Ok(masked),
-                Err(error) => {
-                    tracing::warn!(%error, "records that cannot be read do not go on");
-                    break Err(error);
-                }
+    pub async fn run(&mut self, job: Job, frame: &[u8]) -> Done {
+        let Job { partition, screen, records, begun } = job;
+        let mut mask = self.begun(begun).on(records.bytes(frame), true);
+        let masked = match self.work(&mut mask, &screen).await {
+            Ok(masked) => Ok(masked.unwrap_or_default()),
+            Err(error) => {
+                tracing::warn!(%error, "records that cannot be read do not go on");
+                self.pool.give(mask.pause().into_written());
+                Err(error)
             }
         };
-        drop(taken);
-        // Others have their turn before the next partition's, however small this one was.
-        pace.rest().await;
         let counts = masked.as_ref().map(|masked| masked.counts.clone()).unwrap_or_default();
-        let labels = self.screen.mask.iter().flat_map(|plan| plan.labels().iter().cloned());
+        let labels = screen.mask.iter().flat_map(|plan| plan.labels().iter().cloned());
         let labels = labels.zip(counts.labels);
         Done {
-            partition: self.partition,
+            partition,
             masked: labels.filter(|(_, count)| *count > 0).collect(),
             withheld: counts.withheld,
             outcome: match masked {
                 Err(error) => Outcome::Unreadable(error),
                 Ok(masked) if !masked.invalid.is_empty() => Outcome::Invalid(masked.invalid),
                 // What is written is written whole or not at all.
-                Ok(masked) if self.screen.refuses && masked.dropped_bytes > 0 => {
+                Ok(masked) if screen.refuses && masked.dropped_bytes > 0 => {
                     Outcome::Unreadable(masked.error.unwrap_or(CUT_SHORT))
                 }
                 Ok(masked) if masked.are_kept() => {
-                    pool.give(masked.written);
+                    self.pool.give(masked.written);
                     Outcome::Kept
                 }
                 Ok(masked) => Outcome::Rewritten(masked.written.into()),
             },
         }
+    }
+
+    /// Masks what is here of the records of a frame that still arrives: its whole batches.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Masker::run`].
+    pub async fn run_ahead(&mut self, job: &mut Job, frame: &[u8]) {
+        let (start, end) = (index(job.records.start), index(job.records.end));
+        let here = frame.get(start..end.min(frame.len())).unwrap_or_default();
+        let mut mask = self.begun(job.begun.take()).on(here, false);
+        // What is wrong is found again, and told, when all are here.
+        drop(self.work(&mut mask, &job.screen).await);
+        job.begun = Some(mask.pause());
+    }
+
+    fn begun(&self, begun: Option<Begun>) -> Begun {
+        let written = || self.pool.written.borrow_mut().pop().unwrap_or_default();
+        begun.unwrap_or_else(|| Begun::new(written()))
+    }
+
+    /// Steps until the records are done; `None` where more of them follow.
+    async fn work(
+        &mut self,
+        mask: &mut RecordsMask<'_>,
+        screen: &Screen,
+    ) -> Result<Option<MaskedRecords>, BatchError> {
+        let mut taken = self.pool.take().await;
+        let worked = loop {
+            match mask.step(screen, &mut taken.buffers, &mut self.schemas) {
+                Ok(Progress::More) => self.pace.rest().await,
+                Ok(Progress::Waits) => {
+                    // Others mask meanwhile: the batch begins anew.
+                    drop(taken);
+                    self.schemas.look_up(self.control).await;
+                    taken = self.pool.take().await;
+                }
+                Ok(Progress::Done(masked)) => break Ok(Some(masked)),
+                Ok(Progress::Behind) => break Ok(None),
+                Err(error) => break Err(error),
+            }
+        };
+        drop(taken);
+        // Others have their turn before the next partition's, however small this one was.
+        self.pace.rest().await;
+        worked
     }
 }
 

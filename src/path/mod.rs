@@ -9,6 +9,7 @@
 //! that `connection.rs` carries out.
 
 pub mod advertise;
+pub mod ahead;
 pub mod asked;
 pub mod decide;
 mod entries;
@@ -55,6 +56,7 @@ use crate::kafka::refuse::{self, Outcome, Refusals};
 use crate::kafka::walk::{self, RequestHeader};
 use crate::kafka::{self, ErrorCode, Exchange, Handling, List, Meaning};
 use crate::limits;
+use crate::path::ahead::Ahead;
 use crate::path::asked::Asked;
 use crate::path::decide::{Case, Judge, Notes, Ruling};
 use crate::path::masking::{Done, Job, Plan, Plans};
@@ -374,12 +376,18 @@ impl Path {
         }
     }
 
-    /// What of a response must be masked before it is delivered: nothing for most, and never anything but a fetch.
+    /// What of a response must be masked before it is delivered: nothing for most, and never anything but a fetch. What was
+    /// done ahead is taken over.
     ///
     /// # Errors
     ///
     /// [`Ended`]: the response cannot be read.
-    pub fn mask_jobs(&self, expected: &Expected, frame: &[u8]) -> Result<Vec<Job>, Ended> {
+    pub fn mask_jobs(
+        &self,
+        expected: &Expected,
+        frame: &[u8],
+        ahead: &mut Ahead,
+    ) -> Result<Vec<Job>, Ended> {
         if !hold::delivers(expected.exchange) {
             return Ok(Vec::new());
         }
@@ -403,7 +411,11 @@ impl Path {
             for (place, partition) in work.found.partitions_of(topic).iter().enumerate() {
                 if !partition.records.bytes(frame).is_empty() {
                     let place = first.saturating_add(place);
-                    jobs.push(Job::new(place, Arc::clone(&plan), partition.records));
+                    let mut job = Job::new(place, Arc::clone(&plan), partition.records);
+                    if let Some(earlier) = ahead.take(place) {
+                        job.take_over(earlier);
+                    }
+                    jobs.push(job);
                 }
             }
         }

@@ -77,7 +77,8 @@ impl Socket {
         }
     }
 
-    /// Reads once into the buffer's room; 0 is the end of the stream, after which writing goes on.
+    /// Reads once into the buffer's room, `most` bytes at most where there is no TLS; 0 is the end of the stream, after which
+    /// writing goes on.
     ///
     /// # Errors
     ///
@@ -91,10 +92,14 @@ impl Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuffer,
         wanted: usize,
+        most: usize,
     ) -> Poll<io::Result<usize>> {
         let read = match &mut *self.stream.borrow_mut() {
             Stream::Plain(stream) => {
-                let read = Pin::new(stream).poll_read(context, buffer.room(wanted));
+                let room = buffer.room(wanted);
+                let room_bytes = room.len().min(most);
+                let room = room.get_mut(..room_bytes).unwrap_or_default();
+                let read = Pin::new(stream).poll_read(context, room);
                 if let Poll::Ready(Ok(bytes)) = read {
                     buffer.filled(bytes);
                 }

@@ -158,7 +158,7 @@ fn carry(path: &Path, turn: &Turn, buffers: &mut [Vec<u8>; 2], is_streamed: bool
         assert_eq!(sent, response.len());
         path.end_stream(stream);
     } else {
-        let jobs = path.mask_jobs(&expected, response).unwrap();
+        let jobs = path.mask_jobs(&expected, response, &mut Ahead::default()).unwrap();
         assert!(jobs.is_empty());
         let rewritten = path.carry_response(&mut expected, response, &mut []).unwrap();
         assert_eq!(rewritten.is_some(), turn.is_filtered, "{}", turn.name);

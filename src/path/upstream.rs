@@ -142,7 +142,8 @@ impl Upstream {
             self.reader.admit().await?;
             let reader = &mut self.reader;
             let read =
-                std::future::poll_fn(|context| reader.poll_fill(context, &self.socket)).await?;
+                std::future::poll_fn(|context| reader.poll_fill(context, &self.socket, usize::MAX))
+                    .await?;
             if read == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }

@@ -68,15 +68,6 @@ pub(super) fn after_value<'r>(rest: &'r [u8], bounds: &mut Bounds) -> Result<&'r
     }
 }
 
-/// What follows the string, number or literal at the start of `rest`.
-#[inline(always)]
-pub(super) fn after_scalar(rest: &[u8]) -> Result<&[u8], Unreadable> {
-    match rest.split_first() {
-        Some((b'"', after)) => Ok(after_string(after)?.0),
-        _ => after_literal(rest),
-    }
-}
-
 /// What follows the number, `true`, `false` or `null` at the start of `rest`.
 #[inline]
 pub(super) fn after_literal(rest: &[u8]) -> Result<&[u8], Unreadable> {
@@ -210,7 +201,7 @@ fn after_digits(rest: &[u8]) -> Result<&[u8], Unreadable> {
 
 /// What follows the string whose opening quote has been read, and how it is written. Its text is UTF-8: all else of a
 /// document is ASCII, so a document whose strings are is, too.
-#[inline(always)]
+#[inline]
 pub(super) fn after_string(content: &[u8]) -> Result<(&[u8], Writing), Unreadable> {
     let (rest, ascii) = after_run(content, true);
     match rest.split_first() {

@@ -52,8 +52,8 @@ pub(super) struct Memory {
     states: Vec<State>,
     by_open: HashMap<Box<[Container]>, u16>,
     gaps: Vec<Gap>,
-    /// The gap that began the document before.
-    first: u16,
+    /// The gaps that began the documents before, as [`Gap`] has those that come next.
+    first: [u16; 2],
     /// A state's containers while it is looked for.
     wanted: Vec<Container>,
     strange: u32,
@@ -83,9 +83,23 @@ pub(super) struct Gap {
     /// How many tokens it has.
     pub(super) tokens: u32,
     pub(super) next: Next,
-    /// The gap that came next in the document before: most likely it does again. It leads on from where this one leads to.
-    then: u16,
-    bytes: Box<[u8]>,
+    /// How many bytes it has, where they are all in front and a value follows; else 0.
+    pub(super) front_bytes: usize,
+    /// The gap that came next in the document before, and one that did before that: most likely one of them does again. They
+    /// lead on from where this one leads to.
+    pub(super) then: [u16; 2],
+    pub(super) bytes: Box<[u8]>,
+}
+
+/// What follows a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follows {
+    /// A string.
+    Text,
+    /// A number or a literal.
+    Literal,
+    /// Nothing.
+    End,
 }
 
 /// What a gap leads to: a value that is no container, or the end of the document.
@@ -115,7 +129,7 @@ pub(super) const START: Here = Here { state: START_STATE, gap: NO_GAP };
 const NO_GAP: u16 = u16::MAX;
 
 /// How many bytes of a gap are compared at once.
-const FRONT_BYTES: usize = 32;
+pub(super) const FRONT_BYTES: usize = 32;
 
 impl Memories {
     /// The memory of a plan; `None` while it rests.
@@ -145,33 +159,47 @@ impl Memories {
 impl Memory {
     fn new(plan: &Arc<Origin>) -> Self {
         let plan = Arc::clone(plan);
-        Self { plan, states: vec![State::default()], first: NO_GAP, ..Self::default() }
+        Self { plan, states: vec![State::default()], first: [NO_GAP; 2], ..Self::default() }
     }
 
-    /// The gap at the start of `rest` that leads on from `here`, if it is known; where it leads, and what follows it.
+    /// The gap at the start of `rest` that leads on from `here`, and what follows it, if it is known.
     #[inline]
-    pub(super) fn recall<'r>(
-        &mut self,
-        here: Here,
-        rest: &'r [u8],
-    ) -> Option<(&Gap, Here, &'r [u8])> {
-        let likely = self.after(here);
-        let (number, after) = match self.gap(likely).and_then(|gap| gap.strip(rest)) {
-            Some(after) => (likely, after),
+    pub(super) fn recall(&mut self, here: Here, rest: &[u8]) -> Option<(u16, &Gap, Follows)> {
+        let [likely, _] = self.likely(here);
+        let follows = match self.gap(likely) {
+            Some(gap) => gap.leads_on(rest),
+            None => None,
+        };
+        let (number, follows) = match follows {
+            Some(follows) => (likely, follows),
             None => self.search(here, rest)?,
         };
-        let gap = self.gap(number)?;
-        Some((gap, Here { state: gap.next.state, gap: number }, after))
+        Some((number, self.gap(number)?, follows))
     }
 
-    /// The gap that came behind `here` in the document before; none where nobody knows by which gap the walk came there.
+    /// The gaps that came behind `here` in documents before; none where nobody knows by which gap the walk came there.
     #[inline]
-    fn after(&self, here: Here) -> u16 {
+    pub(super) fn likely(&self, here: Here) -> [u16; 2] {
         match self.gap(here.gap) {
             Some(gap) => gap.then,
             None if here.state == START_STATE => self.first,
-            None => NO_GAP,
+            None => [NO_GAP; 2],
         }
+    }
+
+    /// That of two gaps with which `chunk` begins, if all of it is in front and a value follows.
+    #[inline(always)]
+    pub(super) fn likely_front(
+        &self,
+        [likely, other]: [u16; 2],
+        chunk: &[u8; FRONT_BYTES],
+    ) -> Option<(u16, &Gap)> {
+        let gap = self.gap(likely)?;
+        if gap.is_front(chunk) {
+            return (gap.front_bytes > 0).then_some((likely, gap));
+        }
+        let gap = self.gap(other)?;
+        (gap.front_bytes > 0 && gap.is_front(chunk)).then_some((other, gap))
     }
 
     #[inline]
@@ -181,22 +209,24 @@ impl Memory {
 
     /// Looks among all gaps that lead on from `here`; what is found is the likely one from now on.
     #[inline(never)]
-    fn search<'r>(&mut self, here: Here, rest: &'r [u8]) -> Option<(u16, &'r [u8])> {
-        let numbers = &self.states.get(usize::from(here.state))?.gaps;
-        let found =
-            numbers.iter().find_map(|&number| Some((number, self.gap(number)?.strip(rest)?)));
-        let (number, after) = found?;
-        self.note_next(here, number);
-        Some((number, after))
+    fn search(&mut self, here: Here, rest: &[u8]) -> Option<(u16, Follows)> {
+        let [_, other] = self.likely(here);
+        let leads_on = |number: u16| Some((number, self.gap(number)?.leads_on(rest)?));
+        let known = &self.states.get(usize::from(here.state))?.gaps;
+        let found = leads_on(other).or_else(|| known.iter().copied().find_map(leads_on))?;
+        self.note_next(here, found.0);
+        Some(found)
     }
 
     fn note_next(&mut self, here: Here, number: u16) {
-        match self.gaps.get_mut(usize::from(here.gap)) {
-            Some(gap) => gap.then = number,
-            None if here.state == START_STATE => self.first = number,
+        let then = match self.gaps.get_mut(usize::from(here.gap)) {
+            Some(gap) => &mut gap.then,
+            None if here.state == START_STATE => &mut self.first,
             // How the walk came here is not known.
-            None => {}
-        }
+            None => return,
+        };
+        let [before, _] = *then;
+        *then = [number, before];
     }
 
     /// Opens what is open in `state`.
@@ -242,7 +272,7 @@ impl Memory {
         state.gaps.push(number);
         self.gaps.push(Gap::new(bytes, tokens, next));
         self.note_next(here, number);
-        Here { gap: number, ..there }
+        Here::behind(number, next.state)
     }
 
     /// Notes that a document of so many tokens had so many gaps that were not known.
@@ -261,43 +291,56 @@ impl Memory {
 
 impl Gap {
     fn new(bytes: &[u8], tokens: u32, next: Next) -> Self {
+        let is_front = !next.is_end && bytes.len() <= FRONT_BYTES;
+        let front_bytes = if is_front { bytes.len() } else { 0 };
         let (mut front, mut counts) = ([0; FRONT_BYTES], 0);
         for ((bit, front), byte) in front.iter_mut().enumerate().zip(bytes) {
             *front = *byte;
             counts |= 1 << bit;
         }
         let (front, bytes) = (halves(&front), bytes.into());
-        Self { front, counts, tokens, next, then: NO_GAP, bytes }
+        Self { front, counts, tokens, next, front_bytes, then: [NO_GAP; 2], bytes }
+    }
+
+    /// Whether these bytes begin as the gap does.
+    #[inline(always)]
+    fn is_front(&self, chunk: &[u8; FRONT_BYTES]) -> bool {
+        let ([low, high], [own_low, own_high]) = (halves(chunk), self.front);
+        let same = low.simd_eq(own_low).to_bitmask() | high.simd_eq(own_high).to_bitmask() << 16;
+        same & self.counts == self.counts
     }
 
     /// What follows the gap, if `rest` begins with it and goes on with what it leads to.
-    #[inline]
-    fn strip<'r>(&self, rest: &'r [u8]) -> Option<&'r [u8]> {
+    #[inline(always)]
+    fn leads_on(&self, rest: &[u8]) -> Option<Follows> {
         let after = match rest.first_chunk() {
             Some(chunk) => {
-                let ([low, high], [own_low, own_high]) = (halves(chunk), self.front);
-                let same =
-                    low.simd_eq(own_low).to_bitmask() | high.simd_eq(own_high).to_bitmask() << 16;
-                if same & self.counts != self.counts {
+                if !self.is_front(chunk) {
                     return None;
                 }
-                let (gap, after) = rest.split_at_checked(self.bytes.len())?;
-                if gap.len() > FRONT_BYTES && *gap != *self.bytes {
+                if self.bytes.len() > FRONT_BYTES && !rest.starts_with(&self.bytes) {
                     return None;
                 }
-                after
+                rest.get(self.bytes.len())
             }
-            None => rest.strip_prefix(&*self.bytes)?,
+            None => rest.strip_prefix(&*self.bytes)?.first(),
         };
-        let goes_on = match after.first() {
-            Some(first) => begins_scalar(*first) && !self.next.is_end,
-            None => self.next.is_end,
-        };
-        goes_on.then_some(after)
+        match after {
+            Some(b'"') if !self.next.is_end => Some(Follows::Text),
+            Some(first) if begins_scalar(*first) && !self.next.is_end => Some(Follows::Literal),
+            None if self.next.is_end => Some(Follows::End),
+            _ => None,
+        }
     }
 }
 
 impl Here {
+    /// Where a gap led to `state`.
+    #[inline]
+    pub(super) fn behind(gap: u16, state: u16) -> Self {
+        Self { state, gap }
+    }
+
     /// Where `state` is open, and nobody knows by which gap.
     pub(super) fn unknown(state: u16) -> Self {
         Self { state, gap: NO_GAP }

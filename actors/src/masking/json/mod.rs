@@ -14,8 +14,9 @@
 mod lex;
 mod memory;
 mod recall;
+mod stops;
 
-use super::detect::Found;
+use super::detect::{Found, Writing};
 use super::encoded::Encoding;
 use super::fold::Folded;
 use super::method::{Form, Written};
@@ -28,6 +29,7 @@ use lex::{
     first_of_document,
 };
 use memory::Memories;
+use stops::Stops;
 
 /// How deep containers may nest, all levels of strings together (`faults.md` §4.5).
 pub const DEPTH_MAX: usize = 128;
@@ -53,6 +55,8 @@ pub(super) struct Sheet {
     pub(super) hits: Vec<u16>,
     stack: Vec<Open>,
     memories: Memories,
+    /// Of the document that is walked by a memory.
+    stops: Stops,
     /// Decoded documents of strings, and where their bytes came from, by level.
     decoded: [Vec<u8>; LEVELS_MAX],
     maps: [Vec<u32>; LEVELS_MAX],
@@ -99,8 +103,8 @@ struct Walk<'w> {
     encodings: usize,
     /// Whether nothing is masked but what paths lead to.
     is_blind: bool,
-    /// Whether every value is come to, also those that no path leads to.
-    is_thorough: bool,
+    /// Where strings of the document may end. Where that is known every value is come to, also those that no path leads to.
+    stops: Option<&'w Stops>,
 }
 
 /// How a value begins.
@@ -115,13 +119,15 @@ enum Begun {
 
 /// Walks `document`. Masks are in `sheet.out`, if there are any.
 pub(super) fn walk(plan: &MaskPlan, document: &[u8], sheet: &mut Sheet) -> Result<(), Unreadable> {
-    let mut memories = std::mem::take(&mut sheet.memories);
+    let (mut memories, mut stops) =
+        (std::mem::take(&mut sheet.memories), std::mem::take(&mut sheet.stops));
     // What leaves out members needs to know more of those around than a memory has.
     let memory = if plan.leaves_out() { None } else { memories.of(plan.origin()) };
     let walked = match memory {
         Some(memory) => {
+            stops.find(document);
             let mut walk = Walk::begin(plan, document, sheet, (TOKENS_MAX, 0));
-            walk.is_thorough = true;
+            walk.stops = Some(&stops);
             let walked = walk.remembered(plan.root(), memory);
             if walked.is_ok() {
                 walk.end();
@@ -130,7 +136,7 @@ pub(super) fn walk(plan: &MaskPlan, document: &[u8], sheet: &mut Sheet) -> Resul
         }
         None => walk_from(plan, plan.root(), document, sheet, (TOKENS_MAX, 0)).map(drop),
     };
-    sheet.memories = memories;
+    (sheet.memories, sheet.stops) = (memories, stops);
     walked
 }
 
@@ -164,6 +170,9 @@ pub(super) fn replace_whole(plan: &MaskPlan, document: &[u8], site: u16, sheet: 
     }
 }
 
+/// How most strings are written.
+const PLAIN: Writing = Writing { escaped: false, ascii: true };
+
 impl<'w> Walk<'w> {
     fn begin(
         plan: &'w MaskPlan,
@@ -185,7 +194,7 @@ impl<'w> Walk<'w> {
             tokens_left,
             encodings,
             is_blind: plan.detectors().is_empty(),
-            is_thorough: false,
+            stops: None,
         }
     }
 
@@ -233,7 +242,7 @@ impl<'w> Walk<'w> {
     fn begins(&mut self, node: u16) -> Result<Begun, Unreadable> {
         if node == NOWHERE {
             let is_skipped = self.is_blind || CLUE_DEPTHS.contains(&self.sheet.stack.len());
-            if is_skipped && !self.is_thorough {
+            if is_skipped && self.stops.is_none() {
                 let (before, tokens_left) = (self.rest, self.tokens_left);
                 self.skip()?;
                 if self.is_blind || !self.has_clue(before) {
@@ -374,7 +383,7 @@ impl<'w> Walk<'w> {
         let open = *open;
         match open {
             Open { is_object: false, node, .. } => Ok(Some(node)),
-            _ if self.is_blind && !self.is_thorough => self.pass(open),
+            _ if self.is_blind && self.stops.is_none() => self.pass(open),
             Open { node, .. } => self.key(node).map(Some),
         }
     }
@@ -555,7 +564,7 @@ impl<'w> Walk<'w> {
             tokens_left: self.tokens_left,
             encodings: self.encodings,
             is_blind: self.is_blind,
-            is_thorough: false,
+            stops: None,
         };
         let entered = inner.document(node).is_ok();
         self.tokens_left = inner.tokens_left;
@@ -703,9 +712,20 @@ impl<'w> Walk<'w> {
         self.rest = after_space(self.rest);
     }
 
+    /// Where the string ends that begins at `start`, behind its quote, if it is ASCII without escapes and that is known.
+    #[inline(always)]
+    fn end_of_plain(&self, start: usize) -> Option<usize> {
+        let end = self.stops?.next(start);
+        (self.input.get(end) == Some(&b'"')).then_some(end)
+    }
+
     /// Reads a string, of which `after` follows the opening quote.
     fn string(&mut self, after: &'w [u8]) -> Result<Content, Unreadable> {
         let start = self.input.len().saturating_sub(after.len());
+        if let Some(end) = self.end_of_plain(start) {
+            self.rest = self.input.get(end.wrapping_add(1)..).unwrap_or_default();
+            return Ok(Content { start, end, writing: PLAIN });
+        }
         let (rest, writing) = after_string(after)?;
         self.rest = rest;
         // One byte less: the quote.

@@ -1,11 +1,12 @@
 //! A walk that remembers: from value to value as documents before read, and by itself where this one does not.
 
+use super::super::method::Form;
 use super::super::places::NOWHERE;
-use super::lex::after_scalar;
-use super::memory::{Gap, Here, Memory, Next, START, begins_scalar};
-use super::{Unreadable, Walk};
+use super::lex::{Content, after_literal};
+use super::memory::{Follows, Gap, Here, Memory, Next, START, begins_scalar};
+use super::{PLAIN, Unreadable, Walk};
 
-impl Walk<'_> {
+impl<'w> Walk<'w> {
     /// As [`Walk::document`], by what is remembered of the documents before; what is new is walked, and remembered.
     pub(super) fn remembered(&mut self, root: u16, memory: &mut Memory) -> Result<(), Unreadable> {
         let (mut new, tokens_before) = (0, self.tokens_left);
@@ -38,29 +39,74 @@ impl Walk<'_> {
         mut here: Here,
         memory: &mut Memory,
     ) -> Result<Option<Here>, Unreadable> {
-        let (mut rest, mut tokens_left) = (self.rest, self.tokens_left);
-        while let Some((gap, there, after)) = memory.recall(here, rest) {
-            let Gap { tokens, next: Next { is_end, node, .. }, .. } = *gap;
-            tokens_left = tokens_left.checked_sub(tokens).ok_or(Unreadable)?;
-            if is_end {
-                self.tokens_left = tokens_left;
+        loop {
+            self.pass_likely(&mut here, memory)?;
+            let Some((number, gap, follows)) = memory.recall(here, self.rest) else {
+                return Ok(Some(here));
+            };
+            let Gap { tokens, next: Next { node, state, .. }, .. } = *gap;
+            here = Here::behind(number, state);
+            self.tokens_left = self.tokens_left.checked_sub(tokens).ok_or(Unreadable)?;
+            self.rest = self.rest.get(gap.bytes.len()..).unwrap_or_default();
+            if follows == Follows::End {
                 return Ok(None);
             }
-            here = there;
-            if node == NOWHERE && self.is_blind {
-                rest = after_scalar(after)?;
-                continue;
-            }
-            (self.rest, self.tokens_left) = (after, tokens_left);
-            if may_be_entered(after) {
+            if may_be_entered(self.rest) && (node != NOWHERE || !self.is_blind) {
                 // A document in a string stands in what is open here.
                 memory.restore(here.state, &mut self.sheet.stack);
             }
             self.value(node, 0)?;
-            (rest, tokens_left) = (self.rest, self.tokens_left);
         }
-        (self.rest, self.tokens_left) = (rest, tokens_left);
-        Ok(Some(here))
+    }
+
+    /// Goes on from `here` as long as the gap comes that most likely does, and a value that is passed or masked: as most of most
+    /// documents, so it keeps what it needs in registers. What it does not take [`Walk::recall_on`] does.
+    #[inline(always)]
+    fn pass_likely(&mut self, here: &mut Here, memory: &Memory) -> Result<(), Unreadable> {
+        let Some(stops) = self.stops else { return Ok(()) };
+        let (input, mut at, mut tokens_left) = (self.input, self.at(), self.tokens_left);
+        let mut likely = memory.likely(*here);
+        let mut last = None;
+        while let Some(chunk) = input.get(at..).and_then(|rest| rest.first_chunk())
+            && let Some((number, gap)) = memory.likely_front(likely, chunk)
+            && let Some(left) = tokens_left.checked_sub(gap.tokens.wrapping_add(1))
+        {
+            let first = at.wrapping_add(gap.front_bytes);
+            let node = gap.next.node;
+            let is_passed = node == NOWHERE && self.is_blind;
+            let end = match input.get(first) {
+                Some(b'"') => {
+                    let start = first.wrapping_add(1);
+                    let end = stops.next(start);
+                    if input.get(end) != Some(&b'"') {
+                        break;
+                    }
+                    if !is_passed {
+                        let Some(site) = self.plan.mask_of(node) else { break };
+                        self.replace_string(
+                            Content { start, end, writing: PLAIN },
+                            site,
+                            Form::Text,
+                        );
+                    }
+                    end.wrapping_add(1)
+                }
+                Some(b'-' | b'0'..=b'9' | b't' | b'f' | b'n') if is_passed => {
+                    let rest = after_literal(input.get(first..).unwrap_or_default())?;
+                    input.len().wrapping_sub(rest.len())
+                }
+                _ => break,
+            };
+            at = end;
+            tokens_left = left;
+            last = Some((number, gap.next.state));
+            likely = gap.then;
+        }
+        if let Some((number, state)) = last {
+            *here = Here::behind(number, state);
+        }
+        (self.rest, self.tokens_left) = (input.get(at..).unwrap_or_default(), tokens_left);
+        Ok(())
     }
 
     /// Walks on from `here`, or from what is open where that is not known, to the next value, and remembers how: its place, and
@@ -94,10 +140,7 @@ impl Walk<'_> {
         let mut there = state.map(Here::unknown);
         if let (Some(here), Some(next)) = (here, next) {
             let gap = before.get(..before.len().saturating_sub(self.rest.len()));
-            // With its value's, which is all that there is to it where nothing is looked for.
-            let is_passed = !next.is_end && next.node == NOWHERE && self.is_blind;
             let tokens = tokens_before.saturating_sub(self.tokens_left);
-            let tokens = tokens.saturating_add(u32::from(is_passed));
             there = Some(memory.learn(here, gap.unwrap_or_default(), tokens, next));
         }
         Ok(node.map(|node| (node, there)))

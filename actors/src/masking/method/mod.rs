@@ -173,8 +173,9 @@ impl Treatment {
             Method::Hash(hash) => hash.write(text, out),
             Method::Token(token) => token.write(text, out),
             Method::KeepLast { n } if is_shown_in_part => {
-                let count = text.iter().filter(|byte| !is_continuation(**byte)).count();
-                write_tail(text, count, *n, false, out);
+                let continuation = || text.iter().filter(|byte| is_continuation(**byte)).count();
+                let more = if text.is_ascii() { 0 } else { continuation() };
+                write_tail(text, text.len().saturating_sub(more), *n, false, out);
                 true
             }
             Method::Encrypt(encrypt) if is_shown_in_part => encrypt.write(text, out),

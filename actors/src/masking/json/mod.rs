@@ -103,7 +103,7 @@ struct Walk<'w> {
     encodings: usize,
     /// Whether nothing is masked but what paths lead to.
     is_blind: bool,
-    /// Where strings of the document may end. Where that is known every value is come to, also those that no path leads to.
+    /// Where strings of the document may end, if it is known. With it every value is come to, also those that no path leads to.
     stops: Option<&'w Stops>,
 }
 
@@ -125,7 +125,9 @@ pub(super) fn walk(plan: &MaskPlan, document: &[u8], sheet: &mut Sheet) -> Resul
     let memory = if plan.leaves_out() { None } else { memories.of(plan.origin()) };
     let walked = match memory {
         Some(memory) => {
-            stops.find(document);
+            // Where detectors look at each string it has to be come to all the same.
+            let is_blind = plan.detectors().is_empty();
+            stops.find(if is_blind { document } else { &[] });
             let mut walk = Walk::begin(plan, document, sheet, (TOKENS_MAX, 0));
             walk.stops = Some(&stops);
             let walked = walk.remembered(plan.root(), memory);

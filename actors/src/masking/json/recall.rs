@@ -40,7 +40,9 @@ impl<'w> Walk<'w> {
         memory: &mut Memory,
     ) -> Result<Option<Here>, Unreadable> {
         loop {
-            self.pass_likely(&mut here, memory)?;
+            if self.is_blind {
+                self.pass_likely(&mut here, memory)?;
+            }
             let Some((number, gap, follows)) = memory.recall(here, self.rest) else {
                 return Ok(Some(here));
             };
@@ -73,7 +75,7 @@ impl<'w> Walk<'w> {
         {
             let first = at.wrapping_add(gap.front_bytes);
             let node = gap.next.node;
-            let is_passed = node == NOWHERE && self.is_blind;
+            let is_passed = node == NOWHERE;
             let end = match input.get(first) {
                 Some(b'"') => {
                     let start = first.wrapping_add(1);

@@ -86,7 +86,8 @@ pub fn java(home: &Path, options: &[OsString], main: &str) -> Vec<OsString> {
     command
 }
 
-/// What does not depend on the run: one replica of everything, few partitions, no waiting for members.
+/// What does not depend on the run: one replica of everything, few partitions, no waiting for members, and records stay, however
+/// old they say that they are.
 const SERVER: &str = "\
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=2
@@ -100,6 +101,7 @@ group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 num.network.threads=2
 num.io.threads=4
+log.retention.ms=-1
 log.cleaner.backoff.ms=500
 log.cleaner.dedupe.buffer.size=4194304
 ";

@@ -64,12 +64,12 @@ mod tests {
         // Longer ones first: nothing of them may be left.
         for length in [300, 129, 128, 127, 65, 64, 63, 17, 1, 0] {
             for byte in 0..=u8::MAX {
-                let is_stop = byte < 0x20 || byte >= 0x80 || byte == b'"' || byte == b'\\';
+                let is_plain = (0x20..0x80).contains(&byte) && byte != b'"' && byte != b'\\';
                 for at in (0..length).step_by(7) {
                     let mut document = vec![b'x'; length];
                     document[at] = byte;
                     stops.find(&document);
-                    let first = if is_stop { at } else { length };
+                    let first = if is_plain { length } else { at };
                     assert_eq!(stops.next(0), first, "{byte:#x} at {at} of {length}");
                     assert_eq!(stops.next(at), first);
                     assert_eq!(stops.next(at + 1), length);

@@ -91,17 +91,6 @@ pub(super) struct Gap {
     pub(super) bytes: Box<[u8]>,
 }
 
-/// What follows a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Follows {
-    /// A string.
-    Text,
-    /// A number or a literal.
-    Literal,
-    /// Nothing.
-    End,
-}
-
 /// What a gap leads to: a value that is no container, or the end of the document.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Next {
@@ -162,19 +151,13 @@ impl Memory {
         Self { plan, states: vec![State::default()], first: [NO_GAP; 2], ..Self::default() }
     }
 
-    /// The gap at the start of `rest` that leads on from `here`, and what follows it, if it is known.
+    /// The gap at the start of `rest` that leads on from `here`, if it is known.
     #[inline]
-    pub(super) fn recall(&mut self, here: Here, rest: &[u8]) -> Option<(u16, &Gap, Follows)> {
+    pub(super) fn recall(&mut self, here: Here, rest: &[u8]) -> Option<(u16, &Gap)> {
         let [likely, _] = self.likely(here);
-        let follows = match self.gap(likely) {
-            Some(gap) => gap.leads_on(rest),
-            None => None,
-        };
-        let (number, follows) = match follows {
-            Some(follows) => (likely, follows),
-            None => self.search(here, rest)?,
-        };
-        Some((number, self.gap(number)?, follows))
+        let is_likely = self.gap(likely).is_some_and(|gap| gap.leads_on(rest));
+        let number = if is_likely { likely } else { self.search(here, rest)? };
+        Some((number, self.gap(number)?))
     }
 
     /// The gaps that came behind `here` in documents before; none where nobody knows by which gap the walk came there.
@@ -209,12 +192,12 @@ impl Memory {
 
     /// Looks among all gaps that lead on from `here`; what is found is the likely one from now on.
     #[inline(never)]
-    fn search(&mut self, here: Here, rest: &[u8]) -> Option<(u16, Follows)> {
+    fn search(&mut self, here: Here, rest: &[u8]) -> Option<u16> {
         let [_, other] = self.likely(here);
-        let leads_on = |number: u16| Some((number, self.gap(number)?.leads_on(rest)?));
         let known = &self.states.get(usize::from(here.state))?.gaps;
-        let found = leads_on(other).or_else(|| known.iter().copied().find_map(leads_on))?;
-        self.note_next(here, found.0);
+        let leads_on = |number: &u16| self.gap(*number).is_some_and(|gap| gap.leads_on(rest));
+        let found = [other].iter().chain(known).copied().find(leads_on)?;
+        self.note_next(here, found);
         Some(found)
     }
 
@@ -310,27 +293,19 @@ impl Gap {
         same & self.counts == self.counts
     }
 
-    /// What follows the gap, if `rest` begins with it and goes on with what it leads to.
+    /// Whether `rest` begins with the gap and goes on with what it leads to.
     #[inline(always)]
-    fn leads_on(&self, rest: &[u8]) -> Option<Follows> {
-        let after = match rest.first_chunk() {
-            Some(chunk) => {
-                if !self.is_front(chunk) {
-                    return None;
-                }
-                if self.bytes.len() > FRONT_BYTES && !rest.starts_with(&self.bytes) {
-                    return None;
-                }
-                rest.get(self.bytes.len())
-            }
-            None => rest.strip_prefix(&*self.bytes)?.first(),
+    fn leads_on(&self, rest: &[u8]) -> bool {
+        let begins = match rest.first_chunk() {
+            Some(chunk) if !self.is_front(chunk) => false,
+            Some(_) if self.bytes.len() <= FRONT_BYTES => true,
+            _ => rest.starts_with(&self.bytes),
         };
-        match after {
-            Some(b'"') if !self.next.is_end => Some(Follows::Text),
-            Some(first) if begins_scalar(*first) && !self.next.is_end => Some(Follows::Literal),
-            None if self.next.is_end => Some(Follows::End),
-            _ => None,
-        }
+        begins
+            && match rest.get(self.bytes.len()) {
+                Some(first) => begins_scalar(*first) && !self.next.is_end,
+                None => self.next.is_end,
+            }
     }
 }
 

@@ -3,10 +3,10 @@
 use super::super::method::Form;
 use super::super::places::NOWHERE;
 use super::lex::{Content, after_literal};
-use super::memory::{Follows, Gap, Here, Memory, Next, START, begins_scalar};
+use super::memory::{Gap, Here, Memory, Next, START, begins_scalar};
 use super::{PLAIN, Unreadable, Walk};
 
-impl<'w> Walk<'w> {
+impl Walk<'_> {
     /// As [`Walk::document`], by what is remembered of the documents before; what is new is walked, and remembered.
     pub(super) fn remembered(&mut self, root: u16, memory: &mut Memory) -> Result<(), Unreadable> {
         let (mut new, tokens_before) = (0, self.tokens_left);
@@ -43,14 +43,14 @@ impl<'w> Walk<'w> {
             if self.is_blind {
                 self.pass_likely(&mut here, memory)?;
             }
-            let Some((number, gap, follows)) = memory.recall(here, self.rest) else {
+            let Some((number, gap)) = memory.recall(here, self.rest) else {
                 return Ok(Some(here));
             };
-            let Gap { tokens, next: Next { node, state, .. }, .. } = *gap;
+            let Gap { tokens, next: Next { is_end, node, state }, .. } = *gap;
             here = Here::behind(number, state);
             self.tokens_left = self.tokens_left.checked_sub(tokens).ok_or(Unreadable)?;
             self.rest = self.rest.get(gap.bytes.len()..).unwrap_or_default();
-            if follows == Follows::End {
+            if is_end {
                 return Ok(None);
             }
             if may_be_entered(self.rest) && (node != NOWHERE || !self.is_blind) {
@@ -68,7 +68,6 @@ impl<'w> Walk<'w> {
         let Some(stops) = self.stops else { return Ok(()) };
         let (input, mut at, mut tokens_left) = (self.input, self.at(), self.tokens_left);
         let mut likely = memory.likely(*here);
-        let mut last = None;
         while let Some(chunk) = input.get(at..).and_then(|rest| rest.first_chunk())
             && let Some((number, gap)) = memory.likely_front(likely, chunk)
             && let Some(left) = tokens_left.checked_sub(gap.tokens.wrapping_add(1))
@@ -101,11 +100,8 @@ impl<'w> Walk<'w> {
             };
             at = end;
             tokens_left = left;
-            last = Some((number, gap.next.state));
+            *here = Here::behind(number, gap.next.state);
             likely = gap.then;
-        }
-        if let Some((number, state)) = last {
-            *here = Here::behind(number, state);
         }
         (self.rest, self.tokens_left) = (input.get(at..).unwrap_or_default(), tokens_left);
         Ok(())
